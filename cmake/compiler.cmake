@@ -1,0 +1,17 @@
+# Flags every target shares.
+add_library(mamba3_flags INTERFACE)
+target_compile_options(mamba3_flags INTERFACE -Wall -Wextra -Wshadow -Wno-unused-parameter)
+# A compiler may fuse a*b+c in one loop body and not in its remainder; the same bits however a prompt is cut
+# need the same operations for every element, so only explicit fused multiply-adds are allowed.
+target_compile_options(mamba3_flags INTERFACE -ffp-contract=off)
+# Lowest x86 that runs: SSE4.2 with AES (2010), which is Highway's SSE4 target; AVX2 and AVX-512 are chosen at run time.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  target_compile_options(mamba3_flags INTERFACE -march=x86-64-v2 -maes -mpclmul)
+endif()
+if(MAMBA3_WERROR)
+  target_compile_options(mamba3_flags INTERFACE -Werror)
+endif()
+if(MAMBA3_SANITIZE)
+  target_compile_options(mamba3_flags INTERFACE -fsanitize=${MAMBA3_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+  target_link_options(mamba3_flags INTERFACE -fsanitize=${MAMBA3_SANITIZE})
+endif()

@@ -1,0 +1,55 @@
+#include "cli/options.h"
+
+#include "cli/default_model.h"
+#include "core/error.h"
+#include "no_cuda/no_cuda.h"
+
+namespace mamba3::cli {
+
+void add_model_option(CLI::App& command, std::string& path, const std::string& what) {
+  command.add_option("-m,--model", path, what + "; the built-in model when it is not given")
+      ->option_text("PATH")
+      ->check([](const std::string& text) { return text.empty() ? "the path is empty" : std::string(); });
+}
+
+void add_json_flag(CLI::App& command, bool& json) {
+  command.add_flag("--json", json, "print one JSON object");
+}
+
+void add_type_option(CLI::App& command, std::string& type, const std::string& what) {
+  command.add_option("--type", type, what + " (f32, bf16, f16 or q8_0; default bf16)")
+      ->option_text("TYPE")
+      ->check(CLI::IsMember({"f32", "bf16", "f16", "q8_0"}));
+}
+
+DType type_named(const std::string& name) {
+  return dtype_named(name).value();
+}
+
+std::span<const std::byte> require_default_model() {
+  const auto bytes = default_model();
+  if (bytes.empty()) {
+    fail(ErrorCode::not_found, "this program was built without a default model: name one with -m");
+  }
+  return bytes;
+}
+
+void ModelOptions::add_to(CLI::App& command) {
+  add_model_option(command, path, "model folder or .gguf file");
+  command.add_option("--threads", threads, "threads to use; 0, the default: one for each physical core")
+      ->option_text("N")
+      ->check(CLI::Range(0, 4096));
+  command.add_option("--device", device)->check(CLI::IsMember({"cpu", "cuda"}))->group("");
+}
+
+void ModelOptions::apply() const {
+  if (device == "cuda") no_cuda();
+  set_threads(threads);
+}
+
+Model ModelOptions::load() const {
+  apply();
+  return path.empty() ? Model::from_gguf(require_default_model(), kDefaultModelName) : Model::load(path);
+}
+
+}  // namespace mamba3::cli

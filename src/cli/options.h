@@ -1,0 +1,36 @@
+// Options that several commands share.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "core/dtype.h"
+#include "mamba3/model.h"
+
+namespace mamba3::cli {
+
+/// -m, --threads and --device.
+struct ModelOptions {
+  std::string path;  ///< empty: the built-in model
+  int threads = 0;
+  std::string device = "cpu";
+
+  void add_to(CLI::App& command);
+  Model load() const;
+  void apply() const;  ///< threads and device, for a command that makes its own model
+};
+
+/// Adds `-m`, `--model`.
+void add_model_option(CLI::App& command, std::string& path, const std::string& what);
+void add_json_flag(CLI::App& command, bool& json);
+
+inline constexpr const char* kDefaultModelName = "built-in model";
+
+/// Throws Error(not_found) when the program has none.
+std::span<const std::byte> require_default_model();
+
+/// Adds `--type`: "f32", "bf16", "f16" or "q8_0".
+void add_type_option(CLI::App& command, std::string& type, const std::string& what);
+DType type_named(const std::string& name);  ///< precondition: add_type_option let it pass
+
+}  // namespace mamba3::cli

@@ -1,0 +1,68 @@
+#include "core/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "core/descriptor.h"
+#include "core/error.h"
+
+namespace mamba3 {
+namespace {
+
+Descriptor open_to_read(const std::filesystem::path& path) {
+  // Without O_NONBLOCK a FIFO would wait here for its writer.
+  Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.is_open()) return file;
+  const int error = errno;
+  if (error == ENOENT) fail(ErrorCode::not_found, "{}: no such file", path.string());
+  fail(ErrorCode::io, "{}: cannot open the file: {}", path.string(), system_message(error));
+}
+
+std::size_t size_of_regular_file(const Descriptor& file, const std::filesystem::path& path) {
+  struct stat status {};
+  if (fstat(file.number(), &status) != 0) {
+    fail(ErrorCode::io, "{}: cannot find the file's size: {}", path.string(), system_message(errno));
+  }
+  if (S_ISDIR(status.st_mode)) fail(ErrorCode::io, "{}: expected a file, found a folder", path.string());
+  if (!S_ISREG(status.st_mode)) {
+    fail(ErrorCode::io, "{}: expected a regular file, found a pipe, socket or device", path.string());
+  }
+  return static_cast<std::size_t>(status.st_size);
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
+  const Descriptor file = open_to_read(path);
+  const std::size_t size = size_of_regular_file(file, path);
+  if (size == 0) return;  // mmap refuses a length of zero
+  void* const address = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.number(), 0);
+  if (address == MAP_FAILED) {
+    fail(ErrorCode::io, "{}: cannot map {} bytes into memory: {}", path.string(), size,
+         system_message(errno));
+  }
+  data_ = static_cast<const std::byte*>(address);
+  size_ = size;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+}  // namespace mamba3

@@ -1,0 +1,35 @@
+#include "mamba3/model.h"
+
+#include "core/error.h"
+#include "core/threads.h"
+#include "model/network.h"
+
+namespace mamba3 {
+
+Model Model::load(const std::filesystem::path& path) {
+  return Model(std::make_shared<const Network>(load_checkpoint(path)));
+}
+
+Model Model::from_gguf(std::span<const std::byte> bytes, const std::string& name) {
+  return Model(std::make_shared<const Network>(parse_gguf_checkpoint(bytes, name)));
+}
+
+Model Model::random(std::string_view shape, std::uint64_t seed, std::string_view dtype) {
+  const auto type = dtype_named(dtype);
+  if (!type || !is_float(*type)) {
+    fail(ErrorCode::invalid_argument, "type is {}, expected f32, f16, bf16 or q8_0", dtype);
+  }
+  return Model(std::make_shared<const Network>(random_checkpoint(shape, seed, *type)));
+}
+
+std::string Model::name() const { return network_->checkpoint().name; }
+std::int64_t Model::vocab_size() const { return network_->config().vocab_rows(); }
+std::int64_t Model::state_bytes() const { return network_->state_bytes(); }
+bool Model::has_tokenizer() const { return network_->checkpoint().tokenizer.has_value(); }
+
+const Tokenizer& Model::tokenizer() const {
+  if (!has_tokenizer()) fail(ErrorCode::not_found, "{}: the model has no tokenizer (tokenizer.json)", name());
+  return *network_->checkpoint().tokenizer;
+}
+
+}  // namespace mamba3

@@ -1,0 +1,164 @@
+#include "infer/state_file.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/atomic_file.h"
+#include "core/error.h"
+#include "mixers/mamba3/mamba3.h"
+
+namespace mamba3 {
+namespace {
+
+constexpr char kMagic[8] = {'M', 'A', 'M', 'B', 'A', '3', 'S', 'T'};
+constexpr std::uint64_t kVersion = 1;
+
+// Little-endian on disk as in memory: every machine we build for.
+struct Header {
+  char magic[8];
+  std::uint64_t version;
+  std::uint64_t model;      // fingerprint
+  std::uint64_t position;   // tokens read
+  std::uint64_t layers;
+  std::uint64_t values;     // floats of one layer
+  std::uint64_t hidden;     // floats: d_model, or 0 before the first token
+  std::uint64_t note;       // bytes
+};
+static_assert(sizeof(Header) == 64);
+
+using Checksum = std::uint64_t;  // XXH3 of all bytes before it
+
+class Writer {
+ public:
+  explicit Writer(const std::filesystem::path& path) : file_(path), hash_(XXH3_createState()) { XXH3_64bits_reset(hash_); }
+  ~Writer() { XXH3_freeState(hash_); }
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+
+  void put(const void* data, std::size_t size) {
+    XXH3_64bits_update(hash_, data, size);
+    file_.write({static_cast<const std::byte*>(data), size});
+  }
+
+  void finish() {
+    const Checksum sum = XXH3_64bits_digest(hash_);
+    file_.write({reinterpret_cast<const std::byte*>(&sum), sizeof sum});
+    file_.commit();
+  }
+
+ private:
+  AtomicFile file_;
+  XXH3_state_t* hash_;
+};
+
+// Reads on through bytes whose total was checked beforehand.
+class Reader {
+ public:
+  explicit Reader(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  void get(void* data, std::size_t size) {
+    if (size > 0) std::memcpy(data, bytes_.data(), size);
+    bytes_ = bytes_.subspan(size);
+  }
+
+ private:
+  std::span<const std::byte> bytes_;
+};
+
+void check_sizes(const Header& header, std::size_t file_size, std::string_view name, const Network& network,
+                 std::uint64_t values) {
+  const auto layers = static_cast<std::uint64_t>(network.config().n_layer);
+  const auto d_model = static_cast<std::uint64_t>(network.config().d_model);
+  const bool fits = header.layers == layers && header.values == values &&
+                    (header.hidden == d_model || (header.hidden == 0 && header.position == 0)) &&
+                    header.position <= static_cast<std::uint64_t>(INT64_MAX);
+  const std::uint64_t fixed = sizeof(Header) + layers * (8 + values * sizeof(float)) + header.hidden * sizeof(float) +
+                              sizeof(Checksum);
+  if (!fits || file_size < fixed || header.note != file_size - fixed) {
+    fail(ErrorCode::bad_format, "{}: the state is damaged: its sizes contradict its {} bytes", name, file_size);
+  }
+}
+
+}  // namespace
+
+std::uint64_t fingerprint(const Checkpoint& checkpoint) {
+  constexpr std::size_t kEnds = 256;  // bytes from each end of a tensor: tells trained models apart, reads few pages
+  std::string text = config_to_json(checkpoint.config);
+  XXH3_state_t* hash = XXH3_createState();
+  XXH3_64bits_reset(hash);
+  XXH3_64bits_update(hash, text.data(), text.size());
+  for (const Parameter& p : checkpoint.parameters) {
+    const TensorView& tensor = checkpoint.tensor(p.name);
+    const std::string row = fmt::format("{} {} {}", p.name, name_of(tensor.dtype), fmt::join(tensor.shape, " "));
+    XXH3_64bits_update(hash, row.data(), row.size());
+    const std::size_t ends = std::min(kEnds, tensor.bytes.size());
+    XXH3_64bits_update(hash, tensor.bytes.data(), ends);
+    XXH3_64bits_update(hash, tensor.bytes.data() + tensor.bytes.size() - ends, ends);
+  }
+  const std::uint64_t digest = XXH3_64bits_digest(hash);
+  XXH3_freeState(hash);
+  return digest;
+}
+
+void write_state(const std::filesystem::path& path, std::uint64_t model, const SavedState& state) {
+  Header header{.magic = {},
+                .version = kVersion,
+                .model = model,
+                .position = static_cast<std::uint64_t>(state.network.position),
+                .layers = state.network.layers.size(),
+                .values = state.network.layers.front().values.size(),
+                .hidden = state.hidden.size(),
+                .note = state.note.size()};
+  std::ranges::copy(kMagic, header.magic);
+  Writer out(path);
+  out.put(&header, sizeof header);
+  for (const LayerState& layer : state.network.layers) {
+    out.put(&layer.tail, sizeof layer.tail);
+    out.put(layer.values.data(), layer.values.size() * sizeof(float));
+  }
+  out.put(state.hidden.data(), state.hidden.size() * sizeof(float));
+  out.put(state.note.data(), state.note.size());
+  out.finish();
+}
+
+SavedState parse_state(std::span<const std::byte> bytes, std::string_view name, std::uint64_t model,
+                       const Network& network) {
+  Header header;
+  if (bytes.size() < sizeof header || std::memcmp(bytes.data(), kMagic, sizeof kMagic) != 0) {
+    fail(ErrorCode::bad_format, "{}: this is no state of a mamba3 session", name);
+  }
+  Reader in(bytes);
+  in.get(&header, sizeof header);
+  if (header.version != kVersion) {
+    fail(ErrorCode::unsupported, "{}: the state has version {}, expected {}", name, header.version, kVersion);
+  }
+  if (header.model != model) {
+    fail(ErrorCode::invalid_argument, "{}: the state belongs to another model than {}", name, network.checkpoint().name);
+  }
+  SavedState state;
+  state.network = network.zero_state();
+  check_sizes(header, bytes.size(), name, network, state.network.layers.front().values.size());
+  Checksum stored;
+  std::memcpy(&stored, bytes.data() + bytes.size() - sizeof stored, sizeof stored);
+  if (XXH3_64bits(bytes.data(), bytes.size() - sizeof stored) != stored) {
+    fail(ErrorCode::bad_format, "{}: the state is damaged: its checksum does not match", name);
+  }
+  state.network.position = static_cast<std::int64_t>(header.position);
+  const std::int64_t chunk = mamba3_chunk(network.config().mixer);
+  for (LayerState& layer : state.network.layers) {
+    in.get(&layer.tail, sizeof layer.tail);
+    if (layer.tail < 0 || layer.tail >= chunk || layer.tail > state.network.position) {
+      fail(ErrorCode::bad_format, "{}: the state is damaged: a tail of {} tokens, expected less than {}", name, layer.tail,
+           chunk);
+    }
+    in.get(layer.values.data(), layer.values.size() * sizeof(float));
+  }
+  state.hidden.resize(header.hidden);
+  in.get(state.hidden.data(), header.hidden * sizeof(float));
+  state.note.resize(header.note);
+  in.get(state.note.data(), header.note);
+  return state;
+}
+
+}  // namespace mamba3

@@ -1,0 +1,76 @@
+// The arithmetic of one head on the CPU: a stretch of tokens within one chunk, one token, and the folding of a tail into
+// its checkpoint.
+#pragma once
+
+#include <cstdint>
+
+#include "mixers/mamba3/layout.h"
+#include "mixers/mamba3/mamba3.h"
+
+namespace mamba3::cpu {
+
+/// A head's small parameters, in the layout that the kernels read.
+struct Mamba3HeadWeights {
+  const float* B_bias;  // [R, N]
+  const float* C_bias;  // [R, N]
+  const float* mimo_x;  // [R, P], null for SISO
+  const float* mimo_z;  // [R, P], null for SISO
+  const float* mimo_o;  // [R, P], null for SISO
+  const float* norm;    // [P], null without is_outproj_norm
+  float D;
+};
+
+/// A stretch of `count` tokens within one chunk. Pointers stand at the first of them, but those to B and C at the
+/// tail's first token.
+struct Mamba3Stretch {
+  std::int64_t count;
+  bool completes;      // the chunk: its end becomes the new checkpoint
+  const float* B;      // [R, N, C'] of the head's group, normed; `group_stride` floats between ranks
+  const float* C;      // [R, N, C']
+  std::int64_t group_stride;
+  const float* rate;   // [count, S']  tanh(angle) pi, S' = padded(S)
+  const float* adt;    // [count] with `head_stride` floats between tokens; so dt and lambda
+  const float* dt;
+  const float* lambda;
+  std::int64_t head_stride;
+  const float* x;      // [count, P] with zx_stride floats between tokens; so z
+  const float* z;
+  std::int64_t zx_stride;
+  float* out;          // [count, P] with out_stride floats between tokens
+  std::int64_t out_stride;
+  float* y;            // [count, R, ., P] with y_token and y_rank floats between tokens and ranks; may be null
+  std::int64_t y_token;
+  std::int64_t y_rank;
+};
+
+/// Floats of scratch memory that run_stretch, flush_tail and step_head need.
+std::int64_t head_scratch(const Mamba3Layout& layout);
+
+/// Runs the tokens that follow a tail of `tail` tokens.
+void run_stretch(const Mamba3Layout& layout, bool is_mimo, const Mamba3HeadWeights& weights,
+                 const Mamba3Stretch& stretch, std::int64_t tail, Mamba3Head head, float* scratch);
+
+/// Makes the state after `tail` tokens the checkpoint.
+void flush_tail(const Mamba3Layout& layout, const float* mimo_x, std::int64_t tail, Mamba3Head head, float* scratch);
+
+/// One token from a checkpoint without tail. B, C [R, N] of the head's group, normed, `group_stride` floats between
+/// ranks; rate [S]; x, z, out [P].
+struct Mamba3Token {
+  const float* B;
+  const float* C;
+  std::int64_t group_stride;
+  const float* rate;
+  float adt, dt, lambda;
+  const float* x;
+  const float* z;
+  float* out;
+};
+void step_head(const Mamba3Layout& layout, bool is_mimo, const Mamba3HeadWeights& weights, const Mamba3Token& token,
+               Mamba3Head head, float* scratch);
+
+/// tanh(v) * pi, sigmoid(v), softplus(v), elementwise.
+void angle_rate(const float* angle, std::int64_t n, float* rate);
+void sigmoid(const float* v, std::int64_t n, float* out);
+void softplus(const float* v, std::int64_t n, float* out);
+
+}  // namespace mamba3::cpu

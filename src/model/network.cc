@@ -1,0 +1,235 @@
+#include "model/network.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+
+#include "core/aligned.h"
+#include "core/error.h"
+#include "core/threads.h"
+#include "ffn/swiglu/mlp.h"
+#include "mixers/mamba3/mamba3.h"
+#include "ops/cross_entropy/cross_entropy.h"
+#include "ops/embedding/embedding.h"
+#include "ops/norm/norm.h"
+
+namespace mamba3 {
+namespace {
+
+// Rows of one window of a prefill: weights are decoded once a window, so a long one spreads that cost (at 512 rows under
+// a tenth of the products), and its activations must stay small beside the weights.
+constexpr std::int64_t kWindowRows = 512;
+
+// Turns the checkpoint's tensors into what the layers take. Matrices and aligned float32 vectors stay where they are.
+class WeightSource {
+ public:
+  WeightSource(const Checkpoint& checkpoint, std::vector<AlignedFloats>& owned) : checkpoint_(checkpoint), owned_(owned) {}
+
+  Matrix matrix(const std::string& name) {
+    TensorView tensor = checkpoint_.tensor(name);
+    if (tensor.dtype == DType::f64) {
+      const auto values = reinterpret_cast<const std::byte*>(floats(tensor));
+      return {DType::f32, tensor.shape[0], tensor.shape[1], values};
+    }
+    return matrix_of(tensor);
+  }
+
+  const float* vector(const std::string& name) { return floats(checkpoint_.tensor(name)); }
+
+  const float* vector_or_null(const std::string& name) {
+    return checkpoint_.tensors.contains(name) ? vector(name) : nullptr;
+  }
+
+  NormWeights norm(const std::string& name) {
+    return {vector(name + ".weight"), vector_or_null(name + ".bias"), checkpoint_.config.d_model};
+  }
+
+ private:
+  const float* floats(const TensorView& tensor) {
+    if (tensor.dtype == DType::f32 && reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % alignof(float) == 0) {
+      return reinterpret_cast<const float*>(tensor.bytes.data());
+    }
+    AlignedFloats& values = owned_.emplace_back(static_cast<std::size_t>(tensor.elements()));
+    to_float(tensor.dtype, tensor.bytes.data(), tensor.elements(), values.data());
+    return values.data();
+  }
+
+  const Checkpoint& checkpoint_;
+  std::vector<AlignedFloats>& owned_;
+};
+
+struct Layer {
+  NormWeights norm;
+  Mamba3Weights mixer;
+  NormWeights norm2;
+  MlpWeights mlp;
+};
+
+Mamba3Weights mixer_weights(WeightSource& source, const std::string& layer) {
+  const auto vector = [&](const char* name) { return source.vector_or_null(layer + "mixer." + name); };
+  return {.in_proj = source.matrix(layer + "mixer.in_proj"),
+          .dynamics = source.matrix(layer + "mixer.dynamics"),
+          .out_proj = source.matrix(layer + "mixer.out_proj"),
+          .dt_bias = vector("dt_bias"),
+          .B_bias = vector("B_bias"),
+          .C_bias = vector("C_bias"),
+          .B_norm = vector("B_norm"),
+          .C_norm = vector("C_norm"),
+          .D = vector("D"),
+          .mimo_x = vector("mimo_x"),
+          .mimo_z = vector("mimo_z"),
+          .mimo_o = vector("mimo_o"),
+          .norm = vector("norm")};
+}
+
+void add(float* sum, const float* term, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) sum[i] += term[i];
+}
+
+}  // namespace
+
+struct Network::Impl {
+  Checkpoint checkpoint;
+  Device device;
+  std::vector<AlignedFloats> owned;
+  Matrix embedding;
+  std::vector<Layer> layers;
+  NormWeights norm_f;
+  Matrix head;
+
+  bool has_mlp() const { return checkpoint.config.d_intermediate > 0; }
+
+  void check_ids(std::span<const TokenId> ids) const {
+    for (const TokenId id : ids) {
+      if (id < 0 || id >= embedding.rows) {
+        fail(ErrorCode::invalid_argument, "{}: token id {} is outside the vocabulary of {}", checkpoint.name, id,
+             embedding.rows);
+      }
+    }
+  }
+
+  // norm over the window's tokens, shared by the threads.
+  void norm_rows(const NormWeights& weights, const RowWindow& window, const float* x, float* out) const {
+    parallel_ranges(window.tokens(), [&](std::int64_t first, std::int64_t last) {
+      const std::int64_t at = (window.begin + first) * weights.width;
+      norm(device, weights, x + at, last - first, out + at);
+    });
+  }
+
+  void forward_layer(const Exec& exec, const Layer& layer, const RowWindow& window, float* residual,
+                     LayerState& state) const {
+    const Arena::Scope scope(*exec.arena);
+    const std::int64_t D = checkpoint.config.d_model, at = window.begin * D, n = window.tokens() * D;
+    auto* normed = exec.arena->take<float>(window.rows * D);
+    auto* out = exec.arena->take<float>(window.rows * D);
+    norm_rows(layer.norm, window, residual, normed);
+    mamba3_forward(exec, checkpoint.config.mixer, layer.mixer, window, normed, out, state);
+    add(residual + at, out + at, n);
+    if (!has_mlp()) return;
+    norm_rows(layer.norm2, window, residual, normed);
+    mlp_forward(exec, layer.mlp, window, normed, out);
+    add(residual + at, out + at, n);
+  }
+};
+
+Network::Network(Checkpoint checkpoint, Device device) : impl_(std::make_unique<Impl>()) {
+  Impl& net = *impl_;
+  net.checkpoint = std::move(checkpoint);
+  net.device = device;
+  WeightSource source(net.checkpoint, net.owned);
+  net.embedding = source.matrix("embedding");
+  for (std::int64_t i = 0; i < config().n_layer; ++i) {
+    const std::string name = fmt::format("layers.{}.", i);
+    Layer& layer = net.layers.emplace_back();
+    layer.norm = source.norm(name + "norm");
+    layer.mixer = mixer_weights(source, name);
+    if (net.has_mlp()) {
+      layer.norm2 = source.norm(name + "norm2");
+      layer.mlp = {source.matrix(name + "mlp.up"), source.matrix(name + "mlp.gate"), source.matrix(name + "mlp.down")};
+    }
+  }
+  net.norm_f = source.norm("norm_f");
+  net.head = config().tie_embeddings ? net.embedding : source.matrix("head");
+}
+
+Network::~Network() = default;
+
+const Checkpoint& Network::checkpoint() const { return impl_->checkpoint; }
+
+NetworkState Network::zero_state() const {
+  NetworkState state;
+  for (std::int64_t i = 0; i < config().n_layer; ++i) state.layers.push_back(mamba3_zero_state(config().mixer));
+  return state;
+}
+
+std::int64_t Network::state_bytes() const {
+  return config().n_layer * static_cast<std::int64_t>(mamba3_zero_state(config().mixer).values.size() * sizeof(float));
+}
+
+void Network::prefill(Arena& arena, std::span<const TokenId> ids, NetworkState& state, float* last_hidden,
+                      const HiddenVisitor& on_hidden, const ResidualVisitor& on_residual) const {
+  const Impl& net = *impl_;
+  net.check_ids(ids);
+  const Exec exec{net.device, &arena};
+  const std::int64_t D = config().d_model;
+  while (!ids.empty()) {
+    const Arena::Scope scope(arena);
+    const std::int64_t room = kWindowRows - state.position % kBlockRows;
+    const auto now = ids.first(static_cast<std::size_t>(std::min<std::int64_t>(room, std::ssize(ids))));
+    ids = ids.subspan(now.size());
+    const RowWindow window = RowWindow::of(state.position, std::ssize(now));
+    auto* residual = arena.take<float>(window.rows * D);
+    embedding(net.device, net.embedding, now, residual + window.begin * D);
+    if (on_residual) on_residual(0, window, residual);
+    for (std::size_t i = 0; i < net.layers.size(); ++i) {
+      net.forward_layer(exec, net.layers[i], window, residual, state.layers[i]);
+      if (on_residual) on_residual(static_cast<std::int64_t>(i) + 1, window, residual);
+    }
+    state.position += window.tokens();
+    if (on_hidden) {
+      auto* hidden = arena.take<float>(window.rows * D);
+      net.norm_rows(net.norm_f, window, residual, hidden);
+      on_hidden(window, hidden);
+    }
+    if (ids.empty()) norm(net.device, net.norm_f, residual + (window.end - 1) * D, 1, last_hidden);
+  }
+}
+
+void Network::step(Arena& arena, std::span<const TokenId> ids, std::span<NetworkState* const> states,
+                   float* hidden) const {
+  const Impl& net = *impl_;
+  net.check_ids(ids);
+  const Arena::Scope scope(arena);
+  const Exec exec{net.device, &arena};
+  const std::int64_t batch = std::ssize(ids), D = config().d_model;
+  auto* residual = arena.take<float>(batch * D);
+  auto* normed = arena.take<float>(batch * D);
+  auto* out = arena.take<float>(batch * D);
+  auto* layer_states = arena.take<LayerState*>(batch);
+  embedding(net.device, net.embedding, ids, residual);
+  for (std::size_t i = 0; i < net.layers.size(); ++i) {
+    const Layer& layer = net.layers[i];
+    for (std::int64_t b = 0; b < batch; ++b) layer_states[b] = &states[b]->layers[i];
+    norm(net.device, layer.norm, residual, batch, normed);
+    mamba3_step(exec, config().mixer, layer.mixer, normed, out, {layer_states, static_cast<std::size_t>(batch)});
+    add(residual, out, batch * D);
+    if (!net.has_mlp()) continue;
+    norm(net.device, layer.norm2, residual, batch, normed);
+    mlp_step(exec, layer.mlp, normed, batch, out);
+    add(residual, out, batch * D);
+  }
+  for (std::int64_t b = 0; b < batch; ++b) ++states[b]->position;
+  norm(net.device, net.norm_f, residual, batch, hidden);
+}
+
+void Network::logits(const float* hidden, std::int64_t rows, float* logits) const {
+  linear_step(impl_->device, impl_->head, hidden, rows, logits);
+}
+
+void Network::nll(Arena& arena, const RowWindow& window, const float* hidden, std::span<const TokenId> targets,
+                  double* nll) const {
+  impl_->check_ids(targets);
+  cross_entropy(impl_->device, arena, impl_->head, hidden, window.rows, window.begin, targets, nll);
+}
+
+}  // namespace mamba3

@@ -1,0 +1,64 @@
+// The model at work: embedding, layers, norm, head over a checkpoint's weights.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/arena.h"
+#include "core/device.h"
+#include "mamba3/tokenizer.h"
+#include "mixers/layer.h"
+#include "model/checkpoint.h"
+
+namespace mamba3 {
+
+/// What a session carries: `position` tokens seen, one state a layer.
+struct NetworkState {
+  std::int64_t position = 0;
+  std::vector<LayerState> layers;
+};
+
+/// hidden [window.rows, d_model] after the final norm, valid in rows [begin, end).
+using HiddenVisitor = std::function<void(const RowWindow& window, const float* hidden)>;
+/// The residual stream [window.rows, d_model]: depth 0 is the embedding, depth i + 1 follows layer i.
+using ResidualVisitor = std::function<void(std::int64_t depth, const RowWindow& window, const float* residual)>;
+
+/// Immutable; many sessions and threads may share one, each with an Arena of its own.
+class Network {
+ public:
+  explicit Network(Checkpoint checkpoint, Device device = Device::cpu);
+  ~Network();
+  Network(const Network&) = delete;
+  Network& operator=(const Network&) = delete;
+
+  const Checkpoint& checkpoint() const;
+  const ModelConfig& config() const { return checkpoint().config; }
+
+  NetworkState zero_state() const;
+  std::int64_t state_bytes() const;  ///< of one session
+
+  /// Reads `ids` (not empty) after what `state` has seen, in windows of a fixed largest size. last_hidden
+  /// [d_model]: the last token's, after the final norm. Any division into calls gives the same bits.
+  void prefill(Arena& arena, std::span<const TokenId> ids, NetworkState& state, float* last_hidden,
+               const HiddenVisitor& on_hidden = {}, const ResidualVisitor& on_residual = {}) const;
+
+  /// One token for each session; hidden [ids.size(), d_model] after the final norm.
+  void step(Arena& arena, std::span<const TokenId> ids, std::span<NetworkState* const> states, float* hidden) const;
+
+  /// hidden [rows, d_model] to logits [rows, vocab_rows]; every row has bits of its own.
+  void logits(const float* hidden, std::int64_t rows, float* logits) const;
+
+  /// Minus the log probability of `targets[i]` after row window.begin + i, in nats; never holds a whole
+  /// [rows, vocab] matrix. nll [window.tokens()].
+  void nll(Arena& arena, const RowWindow& window, const float* hidden, std::span<const TokenId> targets,
+           double* nll) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mamba3

@@ -1,0 +1,22 @@
+// Stands in for the CUDA backend of src/ops in a build without it: every entry says so. A build with CUDA leaves this
+// folder out and compiles the .cu files beside each operation instead.
+#include "no_cuda/no_cuda.h"
+#include "ops/cross_entropy/cross_entropy.h"
+#include "ops/embedding/embedding.h"
+#include "ops/linear/linear.h"
+#include "ops/norm/norm.h"
+#include "ops/swiglu/swiglu.h"
+
+namespace mamba3::cuda {
+
+void linear(const Matrix&, const float*, std::int64_t, float*) { no_cuda(); }
+void linear_step(const Matrix&, const float*, std::int64_t, float*) { no_cuda(); }
+void norm(const NormWeights&, const float*, std::int64_t, float*) { no_cuda(); }
+void swiglu(float*, const float*, std::int64_t) { no_cuda(); }
+void embedding(const Matrix&, std::span<const std::int32_t>, float*) { no_cuda(); }
+void cross_entropy(Arena&, const Matrix&, const float*, std::int64_t, std::int64_t, std::span<const std::int32_t>,
+                   double*) {
+  no_cuda();
+}
+
+}  // namespace mamba3::cuda

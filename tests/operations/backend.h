@@ -1,0 +1,98 @@
+// A test that runs on every backend, and the walk over a row of the table.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <hwy/targets.h>
+
+#include <array>
+#include <sstream>
+
+#include "core/threads.h"
+#include "mamba3/error.h"
+#include "ops/norm/norm.h"
+#include "table.h"
+#include "values.h"
+
+namespace mamba3::test {
+
+inline bool is_built(Device device) {
+  const float one = 1;
+  float out = 0;
+  try {
+    norm(device, {&one, nullptr, 1}, &one, 1, &out);
+    return true;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::unsupported) throw;
+    return false;
+  }
+}
+
+/// Every test of it runs once a backend, with one thread but for `steady`; a backend that this build lacks is
+/// counted as skipped.
+class OnBackend : public testing::TestWithParam<Backend> {
+ protected:
+  void SetUp() override {
+    if (!is_built(device())) GTEST_SKIP() << GetParam().name << " is not in this build";
+    use_instructions(GetParam().instructions);
+    set_threads(1);
+  }
+  void TearDown() override {
+    use_instructions(0);
+    set_threads(0);
+  }
+  Device device() const { return GetParam().device; }
+
+ private:
+  static void use_instructions(std::int64_t target) {
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
+};
+
+inline std::string backend_name(const testing::TestParamInfo<Backend>& info) {
+  return info.param.name;
+}
+
+#define MAMBA3_ON_EVERY_BACKEND(suite) \
+  INSTANTIATE_TEST_SUITE_P(Table, suite, testing::ValuesIn(backends()), backend_name)
+
+/// Calls body(shape, type) for each of a row's shapes and each type that it takes.
+template <typename Shape, typename Body>
+void each_case(const Operation<Shape>& row, const Body& body) {
+  for (const Shape& shape : row.shapes) {
+    for (const DType type : row.types) {
+      if (!takes(type, shape)) continue;
+      std::ostringstream what;
+      what << shape << ", " << name_of(type);
+      SCOPED_TRACE(what.str());
+      body(shape, type);
+      if (testing::Test::HasFailure()) return;
+    }
+  }
+}
+
+/// The same for an operation without stored weights.
+template <typename Shape, typename Body>
+void each_shape(const Operation<Shape>& row, const Body& body) {
+  for (const Shape& shape : row.shapes) {
+    std::ostringstream what;
+    what << shape;
+    SCOPED_TRACE(what.str());
+    body(shape);
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+/// What `make` gives with one thread, after checking that it gives the same again, and with two threads.
+template <typename Make>
+auto steady(const Make& make) {
+  set_threads(1);
+  const auto first = make();
+  EXPECT_TRUE(same_bits(first, make())) << "a second run";
+  set_threads(2);
+  EXPECT_TRUE(same_bits(first, make())) << "two threads against one";
+  set_threads(1);
+  return first;
+}
+
+}  // namespace mamba3::test

@@ -1,0 +1,141 @@
+// The same bits however the work is cut: forward calls, forks, single steps between them, packed sequences.
+#include <fmt/format.h>
+
+#include "backend.h"
+#include "bounds.h"
+#include "mamba3_case.h"
+
+namespace mamba3::test {
+namespace {
+
+class Mamba3Bits : public OnBackend {};
+
+Calls by(std::int64_t most, std::int64_t tokens) {
+  Calls calls;
+  for (std::int64_t done = 0; done < tokens; done += most) calls.push_back({std::min(most, tokens - done)});
+  return calls;
+}
+
+Calls at_random(Draw& draw, std::int64_t tokens) {
+  Calls calls;
+  while (tokens > 0) {
+    calls.push_back({1 + draw.below(std::min<std::int64_t>(tokens, 40))});
+    tokens -= calls.back().tokens;
+  }
+  return calls;
+}
+
+struct Result {
+  Floats out, state;
+};
+
+void expect_same(const Result& a, const Result& b, const std::string& what) {
+  EXPECT_TRUE(same_bits(a.out, b.out)) << "out, " << what;
+  EXPECT_TRUE(same_bits(a.state, b.state)) << "state, " << what;
+}
+
+Result run(const Mamba3Case& given, const Calls& calls) {
+  LayerState state = given.start();
+  const Floats out = given.run(state, calls);
+  return {out, given.state_values(state)};
+}
+
+// Goes on with a copy after each call, while the session it was copied from reads other text.
+Result run_forking(const Mamba3Case& given, const Calls& calls) {
+  LayerState state = given.start();
+  Result result;
+  std::int64_t done = 0;
+  for (const Call& call : calls) {
+    LayerState left = state;
+    given.run(left, given.shape().first + done, 0,
+              {{std::min<std::int64_t>(2, given.shape().tokens)}, {1, true}});
+    LayerState copy = state;
+    state = LayerState{};
+    const Floats out = given.run(copy, given.shape().first, done, {call});
+    state = copy;
+    result.out.insert(result.out.end(), out.begin(), out.end());
+    done += call.tokens;
+  }
+  result.state = given.state_values(state);
+  return result;
+}
+
+TEST_P(Mamba3Bits, AnyDivisionIntoForwardCalls) {
+  each_case(mamba3_row(), [&](const Mamba3Shape& shape, DType type) {
+    if (type == DType::f16 || type == DType::bf16) return;  // weights play no part in the cut
+    const Mamba3Case given(shape, type, device());
+    const auto T = shape.tokens;
+    const Result whole = run(given, {{T}});
+    for (const std::int64_t most : {1, 5, 16, 63, 64})
+      expect_same(whole, run(given, by(most, T)), fmt::format("by {}", most));
+    Draw draw(51);
+    for (int i = 0; i < 3; ++i)
+      expect_same(whole, run(given, at_random(draw, T)), fmt::format("at random, {}", i));
+    expect_same(whole, run_forking(given, by(11, T)), "forked");
+  });
+}
+
+// Single steps move the checkpoint to where they stand; from there the same holds again.
+TEST_P(Mamba3Bits, AnyDivisionAroundSingleSteps) {
+  each_case(mamba3_row(), [&](const Mamba3Shape& shape, DType type) {
+    if (shape.tokens < 8 || type == DType::f16 || type == DType::bf16) return;
+    const Mamba3Case given(shape, type, device());
+    const std::int64_t rest = shape.tokens - 5, half = rest / 2;
+    const Calls whole = {{1, true}, {half}, {4, true}, {rest - half}};
+    const auto cut = [&](std::int64_t most) {
+      Calls calls = {{1, true}};
+      for (const Call& call : by(most, half)) calls.push_back(call);
+      calls.push_back({4, true});
+      for (const Call& call : by(most, rest - half)) calls.push_back(call);
+      return calls;
+    };
+    const Result once = run(given, whole);
+    expect_same(once, run(given, whole), "again");
+    for (const std::int64_t most : {1, 3, 16})
+      expect_same(once, run(given, cut(most)), fmt::format("by {}", most));
+    expect_same(once, run_forking(given, cut(7)), "forked");
+  });
+}
+
+// A sequence that stands behind others in the rows is the sequence alone, within what the place of its chunks
+// changes.
+TEST_P(Mamba3Bits, PackedSequencesAgreeWithSeparateOnes) {
+  each_case(mamba3_row(), [&](const Mamba3Shape& shape, DType type) {
+    if (type != DType::f32) return;
+    constexpr std::int64_t kLengths[] = {1, 17, 64, 5, 33};
+    const Mamba3Case given({shape.name, shape.config, 120}, type, device());
+    const auto D = given.config().d_model;
+    std::int64_t done = 0;
+    for (const std::int64_t length : kLengths) {
+      LayerState packed = given.start(), alone = given.start();
+      const Floats out = given.run(packed, 0, done, {{length}});
+      const Floats expected = given.run(alone, -done, done, {{length}});
+      ASSERT_EQ(std::ssize(out), length * D);
+      const auto bound = mamba3_bound(given.config(), length, 1);
+      EXPECT_LE(relative_error(out, doubles(expected)), 2 * bound.relative) << "sequence at " << done;
+      EXPECT_LE(relative_error(given.exported(packed).h, doubles(given.exported(alone).h)),
+                2 * bound.relative);
+      done += length;
+    }
+  });
+}
+
+TEST_P(Mamba3Bits, ExportedStatesGoOn) {
+  each_case(mamba3_row(), [&](const Mamba3Shape& shape, DType type) {
+    if (type != DType::f32) return;
+    const Mamba3Case given(shape, type, device());
+    LayerState state = given.start();
+    given.run(state, {{shape.tokens}});
+    const LayerState imported = mamba3_import_state(given.config(), given.exported(state));
+    EXPECT_EQ(imported.tail, 0);
+    EXPECT_TRUE(same_bits(given.state_values(state), given.state_values(imported)));
+    // A step folds the tail first, so it goes on from exactly what was exported.
+    LayerState folded = state, other = imported;
+    EXPECT_TRUE(same_bits(given.run(folded, 0, 0, {{1, true}}), given.run(other, 0, 0, {{1, true}})));
+  });
+}
+
+MAMBA3_ON_EVERY_BACKEND(Mamba3Bits);
+
+}  // namespace
+}  // namespace mamba3::test
