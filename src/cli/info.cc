@@ -91,7 +91,8 @@ std::string row(std::string_view name, const std::string& value) {
 
 std::string model_rows(const Inspection& i) {
   std::string text;
-  for (const auto& [name, value] : architecture(*i.config).items()) {
+  const Json rows = architecture(*i.config);
+  for (const auto& [name, value] : rows.items()) {
     text += row(name, value.is_string() ? value.get<std::string>() : value.dump());
   }
   text +=
@@ -117,10 +118,12 @@ std::string to_text(const Inspection& i, bool checked) {
                                   shown_bytes(static_cast<double>(total.bytes))));
   }
   if (!i.metadata.empty()) text += "\nmetadata\n";
-  for (const auto& [key, value] : i.metadata) text += fmt::format("  {} = {}\n", key, value);
+  for (const auto& [key, value] : i.metadata)
+    text += fmt::format("  {} = {}\n", printable(key), printable(value));
   if (!i.tensors.empty()) text += "\ntensors\n";
   for (const TensorFacts& t : i.tensors) {
-    text += fmt::format("  {:<48} {:<5} [{}]\n", t.name, name_of(t.dtype), fmt::join(t.shape, ", "));
+    text +=
+        fmt::format("  {:<48} {:<5} [{}]\n", printable(t.name), name_of(t.dtype), fmt::join(t.shape, ", "));
   }
   return checked ? text + "\nsound: every byte was read\n" : text;
 }

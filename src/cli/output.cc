@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 
 #include "core/descriptor.h"
@@ -70,6 +72,12 @@ std::string read_text(const std::string& path) {
 
 std::string shown_path(const std::string& path) {
   return path == "-" ? "standard input" : path;
+}
+
+std::string printable(std::string text) {
+  std::ranges::replace_if(
+      text, [](char c) { return std::iscntrl(static_cast<unsigned char>(c)) != 0; }, '?');
+  return text;
 }
 
 std::string shown_bytes(double bytes) {

@@ -27,6 +27,9 @@ std::string read_text(const std::string& path);
 /// What messages call a file: "standard input" for "-".
 std::string shown_path(const std::string& path);
 
+/// A name from a file, safe for a terminal: control characters become question marks.
+std::string printable(std::string text);
+
 /// For people: "12.3 MB", "1.5 GB".
 std::string shown_bytes(double bytes);
 

@@ -1,6 +1,8 @@
 // mamba3 selftest: does this machine compute what it should?
 #include "selftest/selftest.h"
 
+#include <algorithm>
+#include <iterator>
 #include <memory>
 
 #include "cli/commands.h"

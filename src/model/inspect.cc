@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/mapped_file.h"
+#include "core/utf8.h"
 #include "formats/gguf.h"
 #include "formats/tensor_file.h"
 #include "model/checkpoint.h"
@@ -22,7 +23,8 @@ constexpr std::size_t kShownText = 60;
 constexpr std::size_t kShownItems = 8;
 
 std::string cut(const std::string& text) {
-  return text.size() > kShownText ? text.substr(0, kShownText) + "..." : text;
+  std::string head = text.substr(0, kShownText);
+  return take_utf8(head) + (text.size() > kShownText ? "..." : "");
 }
 
 std::string shown(const std::string& text) {

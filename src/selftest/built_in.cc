@@ -88,6 +88,7 @@ Mamba3Config config_of(const Case& c) {
   config.mimo_rank = std::max<std::int64_t>(c.rank, 1);
   config.is_outproj_norm = c.norm;
   config.A_activation = c.activation;
+  if (c.activation == kSoft) config.A_floor = 0.3;  // met by a seventh of the A
   return config;
 }
 

@@ -47,8 +47,8 @@ Result run_forking(const Mamba3Case& given, const Calls& calls) {
   std::int64_t done = 0;
   for (const Call& call : calls) {
     LayerState left = state;
-    given.run(left, given.shape().first + done, 0,
-              {{std::min<std::int64_t>(2, given.shape().tokens)}, {1, true}});
+    given.run(left, given.shape().first + done, 0, {{1}});
+    given.run(left, given.shape().first + done + 1, 0, {{1, true}});
     LayerState copy = state;
     state = LayerState{};
     const Floats out = given.run(copy, given.shape().first, done, {call});

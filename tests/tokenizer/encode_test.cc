@@ -25,7 +25,7 @@ TEST(Encode, MergesByRankThenFromTheLeft) {
 
 TEST(Encode, MergesMayBeStrings) {
   json file = tiny_json();
-  file["model"]["merges"] = {"#version: 0.2", "t h", "th e", "Ġ the"};
+  file["model"]["merges"] = json::array({"#version: 0.2", "t h", "th e", "Ġ the"});
   EXPECT_EQ(load(file).encode("the the an"), (Ids{257, 258, ' ', 'a', 'n'}));
 }
 
@@ -82,7 +82,8 @@ TEST(Encode, ThreadsShareATokenizer) {
 
 TEST(Template, FramesTheText) {
   json file = tiny_json();
-  file["added_tokens"] = {added("<s>", 300, {{"special", true}}), added("</s>", 301, {{"special", true}})};
+  file["added_tokens"] =
+      json::array({added("<s>", 300, {{"special", true}}), added("</s>", 301, {{"special", true}})});
   const auto special = [](const char* name) {
     return json{{"SpecialToken", {{"id", name}, {"type_id", 0}}}};
   };
@@ -103,7 +104,7 @@ TEST(Template, FramesTheText) {
 
 TEST(Spec, BehavesTheSameAfterARoundTrip) {
   json file = tiny_json();
-  file["added_tokens"] = {added("<x>", 300, {{"special", true}, {"lstrip", true}})};
+  file["added_tokens"] = json::array({added("<x>", 300, {{"special", true}, {"lstrip", true}})});
   file["model"]["ignore_merges"] = true;
   const auto tokenizer = load(file);
   EXPECT_EQ(tokenizer.spec().settings.find("vocab"), std::string::npos);

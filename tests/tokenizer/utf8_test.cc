@@ -81,7 +81,7 @@ TEST(TextStream, EmitsWholeCharacters) {
 
 TEST(TextStream, SkipsSpecialTokens) {
   json file = tiny_json();
-  file["added_tokens"] = {added("<s>", 300, {{"special", true}})};
+  file["added_tokens"] = json::array({added("<s>", 300, {{"special", true}})});
   TextStream skipping(load(file), true);
   EXPECT_EQ(skipping.push(300), "");
   TextStream keeping(load(file), false);

@@ -1,0 +1,42 @@
+# bash completion for mamba3
+
+_mamba3() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
+  local shapes="mamba3-siso-187m mamba3-mimo-187m mamba3-siso-500m mamba3-siso-1.5b mamba3-mimo-1.5b"
+  COMPREPLY=()
+  case $previous in
+    --type) mapfile -t COMPREPLY < <(compgen -W "f32 bf16 f16 q8_0" -- "$current"); return ;;
+    --impl) mapfile -t COMPREPLY < <(compgen -W "cpu reference" -- "$current"); return ;;
+    --dtype) mapfile -t COMPREPLY < <(compgen -W "f64 f32 bf16" -- "$current"); return ;;
+    --random) mapfile -t COMPREPLY < <(compgen -W "$shapes" -- "$current"); return ;;
+  esac
+  local words
+  if ((COMP_CWORD == 1)); then
+    words="run eval tokenize detokenize info convert bench selftest --version --help"
+  elif [[ $current != -* ]]; then
+    if [[ $command == eval && $COMP_CWORD -eq 2 ]]; then
+      mapfile -t COMPREPLY < <(compgen -W "ppl" -- "$current")
+    else
+      mapfile -t COMPREPLY < <(compgen -f -- "$current")
+    fi
+    return
+  else
+    case $command in
+      run)
+        words="--model --prompt --file --tokens --stop --ignore-eos --temp --top-k --top-p --min-p --repeat-penalty
+          --repeat-last-n --seed --save-state --load-state --no-echo --threads --json"
+        ;;
+      eval) words="--model --file --window --max-windows --threads --json" ;;
+      tokenize) words="--model --file --json" ;;
+      detokenize) words="--model --file --skip-special --json" ;;
+      info) words="--check --json" ;;
+      convert) words="--type --random --seed" ;;
+      bench) words="--model --random --type --prompt --tokens --repeat --threads --json" ;;
+      selftest) words="--impl --dtype --models --json" ;;
+    esac
+    words+=" --help"
+  fi
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+}
+
+complete -o filenames -F _mamba3 mamba3

@@ -1,0 +1,87 @@
+// State files that are damaged, cut short, or another model's.
+#include "infer/state_file.h"
+
+#include <fstream>
+
+#include "core/error.h"
+#include "mamba3/session.h"
+#include "support.h"
+
+namespace mamba3 {
+namespace {
+
+class StateFiles : public testing::Test {
+ protected:
+  test::TemporaryFolder folder;
+  Model model = Model::load(test::fixtures() / "tiny-siso");
+  std::filesystem::path path = folder / "state";
+
+  void SetUp() override {
+    Session session(model);
+    session.prefill(std::vector<TokenId>{1, 2, 3});
+    session.save(path, "note");
+  }
+
+  void write(const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
+
+  std::string refusal(const Model& reader) {
+    try {
+      Session::load(reader, path);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  }
+};
+
+TEST_F(StateFiles, EveryTruncationIsRefused) {
+  const std::string whole = test::read_file(path);
+  for (const std::size_t size : {std::size_t{0}, std::size_t{7}, std::size_t{63}, std::size_t{64}, whole.size() / 2,
+                                 whole.size() - 1}) {
+    write(whole.substr(0, size));
+    EXPECT_NE(refusal(model), "") << size;
+  }
+  write(whole + "x");
+  EXPECT_NE(refusal(model), "");
+}
+
+TEST_F(StateFiles, AFlippedBitIsRefused) {
+  const std::string whole = test::read_file(path);
+  for (std::size_t at = 0; at < whole.size(); at += whole.size() / 97 + 1) {
+    std::string damaged = whole;
+    damaged[at] = static_cast<char>(damaged[at] ^ 4);
+    write(damaged);
+    EXPECT_NE(refusal(model), "") << at;
+  }
+}
+
+TEST_F(StateFiles, AnotherModelsStateIsRefusedByName) {
+  const Model other = Model::load(test::fixtures() / "tiny-mimo");
+  EXPECT_NE(refusal(other).find("another model"), std::string::npos) << refusal(other);
+}
+
+TEST_F(StateFiles, AMissingFileIsRefused) {
+  std::filesystem::remove(path);
+  EXPECT_NE(refusal(model).find("state"), std::string::npos);
+}
+
+TEST_F(StateFiles, AFailedSaveLeavesTheOldState) {
+  Session session(model);
+  session.prefill(std::vector<TokenId>{4});
+  EXPECT_THROW(session.save(folder / "nowhere" / "state"), Error);
+  EXPECT_THROW(session.save("/dev/full"), Error);
+  EXPECT_EQ(Session::load(model, path).position(), 3);
+}
+
+TEST_F(StateFiles, TheFingerprintTellsWeightsApart) {
+  const Checkpoint a = load_checkpoint(test::fixtures() / "tiny-siso");
+  Checkpoint b = a;
+  std::vector<std::byte> changed(b.tensors["norm_f.weight"].bytes.begin(), b.tensors["norm_f.weight"].bytes.end());
+  changed[0] ^= std::byte{1};
+  b.tensors["norm_f.weight"].bytes = changed;
+  EXPECT_EQ(fingerprint(a), fingerprint(load_checkpoint(test::fixtures() / "tiny-siso")));
+  EXPECT_NE(fingerprint(a), fingerprint(b));
+}
+
+}  // namespace
+}  // namespace mamba3
