@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "program.h"
+#include "tiny_model.h"
 
 namespace mamba3 {
 namespace {

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "program.h"
+#include "tiny_model.h"
 
 namespace mamba3 {
 namespace {

@@ -21,18 +21,18 @@ struct Mamba3Config {
   double A_floor = 1e-4;
   AActivation A_activation = AActivation::heavy_tail;
 
-  std::int64_t d_inner() const { return expand * d_model; }                            ///< E
-  std::int64_t n_heads() const { return d_inner() / headdim; }                         ///< H
-  std::int64_t rank() const { return is_mimo ? mimo_rank : 1; }                        ///< R
-  std::int64_t n_angles() const {                                                      ///< S
+  std::int64_t d_inner() const { return expand * d_model; }      ///< E
+  std::int64_t n_heads() const { return d_inner() / headdim; }   ///< H
+  std::int64_t rank() const { return is_mimo ? mimo_rank : 1; }  ///< R
+  std::int64_t n_angles() const {                                ///< S
     return static_cast<std::int64_t>(static_cast<double>(d_state) * rope_fraction) / 2;
   }
-  std::int64_t bc_width() const { return rank() * ngroups * d_state; }                 ///< R G N
-  std::int64_t in_rows() const { return 2 * d_inner() + 2 * bc_width(); }              ///< z, x, B, C
-  std::int64_t dynamics_rows() const { return 3 * n_heads() + n_angles(); }            ///< dt, A, trap, angle
+  std::int64_t bc_width() const { return rank() * ngroups * d_state; }       ///< R G N
+  std::int64_t in_rows() const { return 2 * d_inner() + 2 * bc_width(); }    ///< z, x, B, C
+  std::int64_t dynamics_rows() const { return 3 * n_heads() + n_angles(); }  ///< dt, A, trap, angle
 
-  /// Throws Error(invalid_argument) naming the first field that does not fit, with the numbers. `where` stands
-  /// in front of the sentence.
+  /// Throws Error(invalid_argument) naming the first field that does not fit, with the numbers. `where`
+  /// stands in front of the sentence.
   void check(const char* where) const;
 };
 

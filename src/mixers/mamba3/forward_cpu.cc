@@ -54,9 +54,16 @@ void norm_row(const Mamba3Config& c, const Mamba3Weights& w, float* row) {
 
 Mamba3HeadWeights weights_of(const Mamba3Config& c, const Mamba3Weights& w, std::int64_t head) {
   const auto RN = c.rank() * c.d_state, RP = c.rank() * c.headdim;
-  const auto at = [](const float* base, std::int64_t offset) { return base == nullptr ? nullptr : base + offset; };
-  return {w.B_bias + head * RN,   w.C_bias + head * RN,   at(w.mimo_x, head * RP),      at(w.mimo_z, head * RP),
-          at(w.mimo_o, head * RP), at(w.norm, head * c.headdim), w.D[head]};
+  const auto at = [](const float* base, std::int64_t offset) {
+    return base == nullptr ? nullptr : base + offset;
+  };
+  return {w.B_bias + head * RN,
+          w.C_bias + head * RN,
+          at(w.mimo_x, head * RP),
+          at(w.mimo_z, head * RP),
+          at(w.mimo_o, head * RP),
+          at(w.norm, head * c.headdim),
+          w.D[head]};
 }
 
 // Scratch memory for every thread, taken before they part.
@@ -177,7 +184,8 @@ void mamba3_flush(const Mamba3Config& c, const Mamba3Weights& w, LayerState& sta
   const Mamba3Layout l(c, mamba3_chunk(c));
   AlignedFloats scratch(static_cast<std::size_t>(head_scratch(l)));
   for (std::int64_t head = 0; head < l.heads; ++head) {
-    flush_tail(l, weights_of(c, w, head).mimo_x, state.tail, Mamba3Head(l, state.values.data(), head), scratch.data());
+    flush_tail(l, weights_of(c, w, head).mimo_x, state.tail, Mamba3Head(l, state.values.data(), head),
+               scratch.data());
   }
   state.tail = 0;
 }

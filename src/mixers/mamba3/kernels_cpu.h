@@ -1,5 +1,5 @@
-// The arithmetic of one head on the CPU: a stretch of tokens within one chunk, one token, and the folding of a tail into
-// its checkpoint.
+// The arithmetic of one head on the CPU: a stretch of tokens within one chunk, one token, and the folding of
+// a tail into its checkpoint.
 #pragma once
 
 #include <cstdint>
@@ -20,25 +20,25 @@ struct Mamba3HeadWeights {
   float D;
 };
 
-/// A stretch of `count` tokens within one chunk. Pointers stand at the first of them, but those to B and C at the
-/// tail's first token.
+/// A stretch of `count` tokens within one chunk. Pointers stand at the first of them, but those to B and C at
+/// the tail's first token.
 struct Mamba3Stretch {
   std::int64_t count;
-  bool completes;      // the chunk: its end becomes the new checkpoint
-  const float* B;      // [R, N, C'] of the head's group, normed; `group_stride` floats between ranks
-  const float* C;      // [R, N, C']
+  bool completes;  // the chunk: its end becomes the new checkpoint
+  const float* B;  // [R, N, C'] of the head's group, normed; `group_stride` floats between ranks
+  const float* C;  // [R, N, C']
   std::int64_t group_stride;
-  const float* rate;   // [count, S']  tanh(angle) pi, S' = padded(S)
-  const float* adt;    // [count] with `head_stride` floats between tokens; so dt and lambda
+  const float* rate;  // [count, S']  tanh(angle) pi, S' = padded(S)
+  const float* adt;   // [count] with `head_stride` floats between tokens; so dt and lambda
   const float* dt;
   const float* lambda;
   std::int64_t head_stride;
-  const float* x;      // [count, P] with zx_stride floats between tokens; so z
+  const float* x;  // [count, P] with zx_stride floats between tokens; so z
   const float* z;
   std::int64_t zx_stride;
-  float* out;          // [count, P] with out_stride floats between tokens
+  float* out;  // [count, P] with out_stride floats between tokens
   std::int64_t out_stride;
-  float* y;            // [count, R, ., P] with y_token and y_rank floats between tokens and ranks; may be null
+  float* y;  // [count, R, ., P] with y_token and y_rank floats between tokens and ranks; may be null
   std::int64_t y_token;
   std::int64_t y_rank;
 };
@@ -51,10 +51,11 @@ void run_stretch(const Mamba3Layout& layout, bool is_mimo, const Mamba3HeadWeigh
                  const Mamba3Stretch& stretch, std::int64_t tail, Mamba3Head head, float* scratch);
 
 /// Makes the state after `tail` tokens the checkpoint.
-void flush_tail(const Mamba3Layout& layout, const float* mimo_x, std::int64_t tail, Mamba3Head head, float* scratch);
+void flush_tail(const Mamba3Layout& layout, const float* mimo_x, std::int64_t tail, Mamba3Head head,
+                float* scratch);
 
-/// One token from a checkpoint without tail. B, C [R, N] of the head's group, normed, `group_stride` floats between
-/// ranks; rate [S]; x, z, out [P].
+/// One token from a checkpoint without tail. B, C [R, N] of the head's group, normed, `group_stride` floats
+/// between ranks; rate [S]; x, z, out [P].
 struct Mamba3Token {
   const float* B;
   const float* C;
@@ -65,8 +66,8 @@ struct Mamba3Token {
   const float* z;
   float* out;
 };
-void step_head(const Mamba3Layout& layout, bool is_mimo, const Mamba3HeadWeights& weights, const Mamba3Token& token,
-               Mamba3Head head, float* scratch);
+void step_head(const Mamba3Layout& layout, bool is_mimo, const Mamba3HeadWeights& weights,
+               const Mamba3Token& token, Mamba3Head head, float* scratch);
 
 /// tanh(v) * pi, sigmoid(v), softplus(v), elementwise.
 void angle_rate(const float* angle, std::int64_t n, float* rate);

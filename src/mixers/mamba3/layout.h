@@ -8,18 +8,16 @@
 
 namespace mamba3 {
 
-/// Head after head; widths are padded so that vectors need no remainder, and padding stays zero. The checkpoint is the
-/// state at the start of the tail; the tail holds what the tokens since then put in, rotated and weighed.
+/// Head after head; widths are padded so that vectors need no remainder, and padding stays zero. The
+/// checkpoint is the state at the start of the tail; the tail holds what the tokens since then put in,
+/// rotated and weighed.
 ///
 ///   theta  [H, S]            angles after the last token, tail included
-///   h      [H, N, P']        checkpoint: the state, transposed, so that a row of P values meets one k and one q
-///   k      [H, R, N]         checkpoint: the last token's k
-///   x      [H, P']           checkpoint: the last token's x
-///   tail k      [H, R, N, C'] k of the chunk's tokens, tokens innermost
-///   tail x      [H, C, P']
-///   tail alpha  [H, C']      exp(A dt)
-///   tail own    [H, C']      lambda dt: weight of a token's k v in its own state
-///   tail before [H, C']      (1 - lambda) dt: weight it gives to the token before it
+///   h      [H, N, P']        checkpoint: the state, transposed, so that a row of P values meets one k and
+///   one q k      [H, R, N]         checkpoint: the last token's k x      [H, P']           checkpoint: the
+///   last token's x tail k      [H, R, N, C'] k of the chunk's tokens, tokens innermost tail x      [H, C,
+///   P'] tail alpha  [H, C']      exp(A dt) tail own    [H, C']      lambda dt: weight of a token's k v in
+///   its own state tail before [H, C']      (1 - lambda) dt: weight it gives to the token before it
 ///
 /// P' and C' are P and C padded; C is mamba3_chunk().
 struct Mamba3Layout {
@@ -28,8 +26,14 @@ struct Mamba3Layout {
   std::int64_t theta = 0, h, k, x, tail_k, tail_x, alpha, own, before, size;
 
   Mamba3Layout(const Mamba3Config& c, std::int64_t chunk_tokens)
-      : heads(c.n_heads()), headdim(c.headdim), d_state(c.d_state), rank(c.rank()), angles(c.n_angles()),
-        chunk(chunk_tokens), wide_p(padded(headdim)), wide_c(padded(chunk)) {
+      : heads(c.n_heads()),
+        headdim(c.headdim),
+        d_state(c.d_state),
+        rank(c.rank()),
+        angles(c.n_angles()),
+        chunk(chunk_tokens),
+        wide_p(padded(headdim)),
+        wide_c(padded(chunk)) {
     h = padded(heads * angles);
     k = h + heads * d_state * wide_p;
     x = k + padded(heads * rank * d_state);

@@ -15,12 +15,12 @@
 
 namespace mamba3 {
 
-/// Views of a layer's parameters. in_proj of the checkpoint is held in two parts: the rows of products, which may
-/// be quantized, and the rows that steer the dynamics, whose errors compound along the sequence.
+/// Views of a layer's parameters. in_proj of the checkpoint is held in two parts: the rows of products, which
+/// may be quantized, and the rows that steer the dynamics, whose errors compound along the sequence.
 struct Mamba3Weights {
-  Matrix in_proj;                 // [2E + 2RGN, D]  z, x, B, C
-  Matrix dynamics;                // [3H + S, D]     dd_dt, dd_A, trap, angle
-  Matrix out_proj;                // [D, E]
+  Matrix in_proj;                  // [2E + 2RGN, D]  z, x, B, C
+  Matrix dynamics;                 // [3H + S, D]     dd_dt, dd_A, trap, angle
+  Matrix out_proj;                 // [D, E]
   const float* dt_bias = nullptr;  // [H]
   const float* B_bias = nullptr;   // [H, R, N]
   const float* C_bias = nullptr;   // [H, R, N]
@@ -33,35 +33,37 @@ struct Mamba3Weights {
   const float* norm = nullptr;     // [E], null without is_outproj_norm
 };
 
-/// The layer's rows of the table of parameters; names, official names and GGUF names without the layer's prefix.
+/// The layer's rows of the table of parameters; names, official names and GGUF names without the layer's
+/// prefix.
 ParameterTable mamba3_parameters(const Mamba3Config& config);
 
-/// Tokens of a chunk of the parallel form. Chunks lie at absolute positions, so it divides kBlockRows; R rows per
-/// token make at most kBlockRows rows of scores.
+/// Tokens of a chunk of the parallel form. Chunks lie at absolute positions, so it divides kBlockRows; R rows
+/// per token make at most kBlockRows rows of scores.
 std::int64_t mamba3_chunk(const Mamba3Config& config);
 
 /// A session's start: all zeros.
 LayerState mamba3_zero_state(const Mamba3Config& config);
 
-/// Conversion from and to the specification's form of the state. Import sets the checkpoint and an empty tail;
-/// export gives the true state after the last token, tail included (for which it needs mimo_x).
+/// Conversion from and to the specification's form of the state. Import sets the checkpoint and an empty
+/// tail; export gives the true state after the last token, tail included (for which it needs mimo_x).
 LayerState mamba3_import_state(const Mamba3Config& config, const reference::Mamba3State<float>& state);
 reference::Mamba3State<float> mamba3_export_state(const Mamba3Config& config, const Mamba3Weights& weights,
                                                   const LayerState& state);
 
-/// forward: u [window.rows, D] to out [window.rows, D] for the window's tokens, which follow what `state` has seen;
-/// the state moves on. Rows of `out` outside [begin, end) are undefined. Any division of a sequence into calls
-/// gives the same bits.
-void mamba3_forward(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights, const RowWindow& window,
-                    const float* u, float* out, LayerState& state);
+/// forward: u [window.rows, D] to out [window.rows, D] for the window's tokens, which follow what `state` has
+/// seen; the state moves on. Rows of `out` outside [begin, end) are undefined. Any division of a sequence
+/// into calls gives the same bits.
+void mamba3_forward(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights,
+                    const RowWindow& window, const float* u, float* out, LayerState& state);
 
-/// step: one token for each of `states.size()` sessions; u, out [states.size(), D]. A session's bits do not depend
-/// on the others. Agrees with forward within rounding.
-void mamba3_step(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights, const float* u, float* out,
-                 std::span<LayerState* const> states);
+/// step: one token for each of `states.size()` sessions; u, out [states.size(), D]. A session's bits do not
+/// depend on the others. Agrees with forward within rounding.
+void mamba3_step(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights, const float* u,
+                 float* out, std::span<LayerState* const> states);
 
 /// The scan's inputs for the tokens [begin, end) of a window; every pointer stands at the window's row 0.
-/// B and C are normed (step 3) and not yet biased or rotated: [rows, R, G, N] with `bc_stride` floats between rows.
+/// B and C are normed (step 3) and not yet biased or rotated: [rows, R, G, N] with `bc_stride` floats between
+/// rows.
 struct Mamba3ScanInput {
   const float* z = nullptr;      // [rows, H, P], zx_stride floats between rows
   const float* x = nullptr;      // [rows, H, P], zx_stride floats between rows
@@ -75,29 +77,32 @@ struct Mamba3ScanInput {
   std::int64_t bc_stride = 0;
 };
 
-/// Steps 3 (bias) to 9 without out_proj: out [rows, E]; y [rows, R, H, P] before the gate is written too unless
-/// null. Of `weights` only the small parameters are used.
-void mamba3_scan(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights, const RowWindow& window,
-                 const Mamba3ScanInput& input, float* out, float* y, LayerState& state);
+/// Steps 3 (bias) to 9 without out_proj: out [rows, E]; y [rows, R, H, P] before the gate is written too
+/// unless null. Of `weights` only the small parameters are used.
+void mamba3_scan(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights,
+                 const RowWindow& window, const Mamba3ScanInput& input, float* out, float* y,
+                 LayerState& state);
 
 namespace cpu {
-void mamba3_forward(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights, const RowWindow& window,
-                    const float* u, float* out, LayerState& state);
-void mamba3_step(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights, const float* u, float* out,
-                 std::span<LayerState* const> states);
-void mamba3_scan(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights, const RowWindow& window,
-                 const Mamba3ScanInput& input, float* out, float* y, LayerState& state);
+void mamba3_forward(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights,
+                    const RowWindow& window, const float* u, float* out, LayerState& state);
+void mamba3_step(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights, const float* u,
+                 float* out, std::span<LayerState* const> states);
+void mamba3_scan(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights,
+                 const RowWindow& window, const Mamba3ScanInput& input, float* out, float* y,
+                 LayerState& state);
 /// Folds the tail into the checkpoint.
 void mamba3_flush(const Mamba3Config& config, const Mamba3Weights& weights, LayerState& state);
 }  // namespace cpu
 
 namespace cuda {
-void mamba3_forward(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights, const RowWindow& window,
-                    const float* u, float* out, LayerState& state);
-void mamba3_step(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights, const float* u, float* out,
-                 std::span<LayerState* const> states);
-void mamba3_scan(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights, const RowWindow& window,
-                 const Mamba3ScanInput& input, float* out, float* y, LayerState& state);
+void mamba3_forward(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights,
+                    const RowWindow& window, const float* u, float* out, LayerState& state);
+void mamba3_step(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights, const float* u,
+                 float* out, std::span<LayerState* const> states);
+void mamba3_scan(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights,
+                 const RowWindow& window, const Mamba3ScanInput& input, float* out, float* y,
+                 LayerState& state);
 }  // namespace cuda
 
 }  // namespace mamba3

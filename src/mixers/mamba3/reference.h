@@ -1,6 +1,6 @@
-// The Mamba-3 mixer in plain loops, one token at a time, in float or double: the definition that every fast path
-// is held against. Follows the specification's "The layer" step by step (arXiv 2603.15569; state-spaces/mamba
-// e9594ce, modules/mamba3.py). Nothing here is fast, and nothing should be.
+// The Mamba-3 mixer in plain loops, one token at a time, in float or double: the definition that every fast
+// path is held against. Follows the specification's "The layer" step by step (arXiv 2603.15569;
+// state-spaces/mamba e9594ce, modules/mamba3.py). Nothing here is fast, and nothing should be.
 //
 // Axes: T tokens, D d_model, H heads, P headdim, E = H P, N d_state, R rank, G groups, S angles. Row-major.
 #pragma once
@@ -60,14 +60,20 @@ struct ScanInput {
 };
 
 template <typename T>
-T sigmoid(T v) { return 1 / (1 + std::exp(-v)); }
+T sigmoid(T v) {
+  return 1 / (1 + std::exp(-v));
+}
 
 template <typename T>
-T silu(T v) { return v * sigmoid(v); }
+T silu(T v) {
+  return v * sigmoid(v);
+}
 
 /// log(1 + e^v); the identity above 20, as PyTorch has it.
 template <typename T>
-T softplus(T v) { return v > 20 ? v : std::log1p(std::exp(v)); }
+T softplus(T v) {
+  return v > 20 ? v : std::log1p(std::exp(v));
+}
 
 template <typename T>
 T activation_A(T v, AActivation kind) {
@@ -145,7 +151,8 @@ ScanInput<T> prepare(const Mamba3Params<T>& params, const Mamba3Config& c, const
       in.trap[t * H + h] = trap[h];
       const auto g = h / (H / G);
       for (std::int64_t r = 0; r < R; ++r) {
-        const auto spread = [&](const T* group, const Values<T>& weight, const Values<T>& bias, Values<T>& to) {
+        const auto spread = [&](const T* group, const Values<T>& weight, const Values<T>& bias,
+                                Values<T>& to) {
           rms_norm(group + (r * G + g) * N, weight.data(), N, normed.data());
           for (std::int64_t n = 0; n < N; ++n) {
             to[((t * R + r) * H + h) * N + n] = normed[n] + bias[(h * R + r) * N + n];
@@ -161,7 +168,8 @@ ScanInput<T> prepare(const Mamba3Params<T>& params, const Mamba3Config& c, const
 
 /// Steps 4 to 8, token by token: y [T, R, H, P] with the D term, before the gate. `state` moves on.
 template <typename T>
-Values<T> scan(const ScanInput<T>& in, const Mamba3Params<T>& params, const Mamba3Config& c, Mamba3State<T>& state) {
+Values<T> scan(const ScanInput<T>& in, const Mamba3Params<T>& params, const Mamba3Config& c,
+               Mamba3State<T>& state) {
   const auto H = c.n_heads(), P = c.headdim, N = c.d_state, R = c.rank(), S = c.n_angles();
   const auto value = [&](const T* x, std::int64_t h, std::int64_t r, std::int64_t p) {
     return c.is_mimo ? x[h * P + p] * params.mimo_x[(h * R + r) * P + p] : x[h * P + p];

@@ -23,9 +23,11 @@ LayerState mamba3_zero_state(const Mamba3Config& config) {
 
 namespace {
 
-// Calls visit(ours, theirs) for each pair of corresponding values of the state and its form in the specification.
+// Calls visit(ours, theirs) for each pair of corresponding values of the state and its form in the
+// specification.
 template <typename Visit>
-void each_pair(const Mamba3Layout& l, float* values, reference::Mamba3State<float>& state, const Visit& visit) {
+void each_pair(const Mamba3Layout& l, float* values, reference::Mamba3State<float>& state,
+               const Visit& visit) {
   for (std::int64_t head = 0; head < l.heads; ++head) {
     const Mamba3Head ours(l, values, head);
     for (std::int64_t s = 0; s < l.angles; ++s) visit(ours.theta[s], state.theta[head * l.angles + s]);
@@ -48,7 +50,8 @@ void each_pair(const Mamba3Layout& l, float* values, reference::Mamba3State<floa
 LayerState mamba3_import_state(const Mamba3Config& config, const reference::Mamba3State<float>& state) {
   LayerState ours = mamba3_zero_state(config);
   auto theirs = state;
-  each_pair(Mamba3Layout(config, mamba3_chunk(config)), ours.values.data(), theirs, [](float& a, float& b) { a = b; });
+  each_pair(Mamba3Layout(config, mamba3_chunk(config)), ours.values.data(), theirs,
+            [](float& a, float& b) { a = b; });
   return ours;
 }
 
@@ -57,7 +60,8 @@ reference::Mamba3State<float> mamba3_export_state(const Mamba3Config& config, co
   LayerState flat = state;
   cpu::mamba3_flush(config, weights, flat);
   auto theirs = reference::Mamba3State<float>::zeros(config);
-  each_pair(Mamba3Layout(config, mamba3_chunk(config)), flat.values.data(), theirs, [](float& a, float& b) { b = a; });
+  each_pair(Mamba3Layout(config, mamba3_chunk(config)), flat.values.data(), theirs,
+            [](float& a, float& b) { b = a; });
   return theirs;
 }
 
