@@ -3,14 +3,15 @@
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
-# The objects of all rooms in libmamba3.a; the libraries that the rooms name become its own.
+# The objects of all rooms in libmamba3.a; the libraries that the rooms name become its own (but for nlohmann_json,
+# which is headers alone and in no public header).
 get_property(rooms GLOBAL PROPERTY MAMBA3_ROOMS)
 add_library(mamba3_library STATIC)
 set_target_properties(mamba3_library PROPERTIES OUTPUT_NAME mamba3 EXPORT_NAME mamba3)
 foreach(room ${rooms})
   target_sources(mamba3_library PRIVATE $<TARGET_OBJECTS:${room}>)
   get_target_property(links ${room} INTERFACE_LINK_LIBRARIES)
-  list(FILTER links EXCLUDE REGEX "mamba3_")
+  list(FILTER links EXCLUDE REGEX "mamba3_|^nlohmann_json::")
   target_link_libraries(mamba3_library PRIVATE ${links})
 endforeach()
 target_compile_features(mamba3_library PUBLIC cxx_std_20)

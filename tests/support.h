@@ -14,7 +14,9 @@
 namespace mamba3::test {
 
 /// The goldens in the repository.
-inline std::filesystem::path fixtures() { return MAMBA3_FIXTURES; }
+inline std::filesystem::path fixtures() {
+  return MAMBA3_FIXTURES;
+}
 
 /// Reference models and corpus live outside the repository; the variable MAMBA3_TEST_DATA names their folder.
 inline std::optional<std::filesystem::path> test_data() {
@@ -23,8 +25,8 @@ inline std::optional<std::filesystem::path> test_data() {
   return std::filesystem::path(folder);
 }
 
-#define MAMBA3_NEEDS_TEST_DATA(name)                                                                       \
-  const auto name##_found = ::mamba3::test::test_data();                                                   \
+#define MAMBA3_NEEDS_TEST_DATA(name)                                                                      \
+  const auto name##_found = ::mamba3::test::test_data();                                                  \
   if (!name##_found) GTEST_SKIP() << "MAMBA3_TEST_DATA is not set: reference models and corpus not here"; \
   const std::filesystem::path name = *name##_found
 

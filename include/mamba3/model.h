@@ -18,24 +18,24 @@ class Network;
 /// Immutable and safe to share between threads. Copies are cheap (shared). Weights stay in the mapped file.
 class Model {
  public:
-  /// An official folder (config.json, pytorch_model.bin or model.safetensors, tokenizer.json) or a .gguf file.
-  /// Throws Error with one sentence that names the file and the fault.
+  /// An official folder (config.json, pytorch_model.bin or model.safetensors, tokenizer.json) or a .gguf
+  /// file. Throws Error with one sentence that names the file and the fault.
   static Model load(const std::filesystem::path& path);
 
   /// A GGUF file in memory, which must outlive the model; `name` stands for it in messages.
   static Model from_gguf(std::span<const std::byte> bytes, const std::string& name);
 
-  /// Seeded random weights of a named shape ("mamba3-siso-187m"; throws Error with the list for another name).
-  /// `dtype` of the matrices: "f32", "f16", "bf16" or "q8_0". No tokenizer.
+  /// Seeded random weights of a named shape ("mamba3-siso-187m"; throws Error with the list for another
+  /// name). `dtype` of the matrices: "f32", "f16", "bf16" or "q8_0". No tokenizer.
   static Model random(std::string_view shape, std::uint64_t seed, std::string_view dtype);
 
   explicit Model(std::shared_ptr<const Network> network) : network_(std::move(network)) {}
 
-  std::string name() const;                ///< the path as given
-  std::int64_t vocab_size() const;         ///< rows of the embedding: logits have this many values
-  std::int64_t state_bytes() const;        ///< memory of one session, however long its text
+  std::string name() const;          ///< the path as given
+  std::int64_t vocab_size() const;   ///< rows of the embedding: logits have this many values
+  std::int64_t state_bytes() const;  ///< memory of one session, however long its text
   bool has_tokenizer() const;
-  const Tokenizer& tokenizer() const;      ///< throws Error(not_found) when the model has none
+  const Tokenizer& tokenizer() const;  ///< throws Error(not_found) when the model has none
 
   const Network& network() const { return *network_; }  ///< the library's own view (src/model/network.h)
 

@@ -11,12 +11,12 @@ namespace mamba3 {
 
 /// Defaults are llama.cpp's. temperature 0 takes the most likely token and ignores the rest but the penalty.
 struct SamplerOptions {
-  float temperature = 0.8f;      ///< divides the logits; >= 0
-  std::int64_t top_k = 40;       ///< keep the k most likely; 0: all
-  float top_p = 0.95f;           ///< keep the fewest whose probabilities sum to p; 1: all
-  float min_p = 0.05f;           ///< keep those at least min_p times as likely as the likeliest; 0: all
-  float repeat_penalty = 1.0f;   ///< divides positive and multiplies negative logits of recent tokens; 1: none
-  std::int64_t repeat_last = 64; ///< how many recent tokens that counts
+  float temperature = 0.8f;     ///< divides the logits; >= 0
+  std::int64_t top_k = 40;      ///< keep the k most likely; 0: all
+  float top_p = 0.95f;          ///< keep the fewest whose probabilities sum to p; 1: all
+  float min_p = 0.05f;          ///< keep those at least min_p times as likely as the likeliest; 0: all
+  float repeat_penalty = 1.0f;  ///< divides positive and multiplies negative logits of recent tokens; 1: none
+  std::int64_t repeat_last = 64;  ///< how many recent tokens that counts
   std::uint64_t seed = 0;
 
   /// Throws Error(invalid_argument) naming the option that is out of range.
@@ -28,7 +28,8 @@ class Sampler {
  public:
   explicit Sampler(const SamplerOptions& options);
 
-  /// The next token. logits [vocab], of which only the first `words` are candidates (rows of padding have no text).
+  /// The next token. logits [vocab], of which only the first `words` are candidates (rows of padding have no
+  /// text).
   TokenId sample(std::span<const float> logits, std::int64_t words);
   /// A token of the text, sampled or read: counts for the repeat penalty.
   void accept(TokenId id);

@@ -21,15 +21,17 @@ class Session {
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
 
-  /// Reads `ids` after what was read before. Any division of a text into calls, with saving, loading and forking
-  /// between them, gives the same bits. Throws Error(invalid_argument) for an id outside the vocabulary.
+  /// Reads `ids` after what was read before. Any division of a text into calls, with saving, loading and
+  /// forking between them, gives the same bits. Throws Error(invalid_argument) for an id outside the
+  /// vocabulary.
   void prefill(std::span<const TokenId> ids);
 
-  /// Reads one token, the fast way for one token at a time. Agrees with prefill within rounding, not to the bit.
+  /// Reads one token, the fast way for one token at a time. Agrees with prefill within rounding, not to the
+  /// bit.
   void step(TokenId id);
 
-  /// Logits [vocab_size] of the next token, float32; valid until the session moves on. Throws Error(invalid_argument)
-  /// before the first token, Error(numeric) when they are not finite.
+  /// Logits [vocab_size] of the next token, float32; valid until the session moves on. Throws
+  /// Error(invalid_argument) before the first token, Error(numeric) when they are not finite.
   std::span<const float> logits();
 
   std::int64_t position() const;  ///< tokens read so far
@@ -38,8 +40,8 @@ class Session {
   /// An independent session at the same position.
   Session fork() const;
 
-  /// Writes the state (docs/formats.md), atomically; a session loaded from it goes on with the same bits. `note` is a
-  /// caller's own text, given back by load.
+  /// Writes the state (docs/formats.md), atomically; a session loaded from it goes on with the same bits.
+  /// `note` is a caller's own text, given back by load.
   void save(const std::filesystem::path& path, const std::string& note = {}) const;
 
   /// Throws Error when the file is no state, is damaged, or belongs to another model.

@@ -20,8 +20,7 @@ struct Exit {
   int code;
 };
 
-inline constexpr int kFailed = 1;         ///< bad input, a failed check, a refused write
-inline constexpr int kBadUsage = 2;       ///< an unknown option, a value out of range
+inline constexpr int kFailed = 1;         ///< bad input or usage, a failed check, a refused write
 inline constexpr int kInterrupted = 130;  ///< Ctrl-C
 
 }  // namespace mamba3::cli

@@ -8,6 +8,7 @@
 #include "cli/progress.h"
 #include "core/error.h"
 #include "model/checkpoint.h"
+#include "model/finite.h"
 
 namespace mamba3::cli {
 namespace {

@@ -14,10 +14,10 @@ namespace mamba3::cli {
 namespace {
 
 /// One sentence, whatever the library's message looks like.
-int refuse(std::string message, int code) {
+int refuse(std::string message) {
   std::ranges::replace(message, '\n', ' ');
   say("mamba3: " + message);
-  return code;
+  return kFailed;
 }
 
 void add_commands(CLI::App& program) {
@@ -45,7 +45,7 @@ int run_program(int argc, char** argv) {
   } catch (const CLI::CallForVersion& version) {
     print(std::string(version.what()) + "\n");
   } catch (const CLI::ParseError& error) {
-    return refuse(error.what(), kBadUsage);
+    return refuse(error.what());
   }
   return 0;
 }
@@ -61,8 +61,8 @@ int main(int argc, char** argv) {
   } catch (const Exit& exit) {
     return exit.code;
   } catch (const std::bad_alloc&) {
-    return refuse("there is not enough memory for this", kFailed);
+    return refuse("there is not enough memory for this");
   } catch (const std::exception& error) {
-    return refuse(error.what(), kFailed);
+    return refuse(error.what());
   }
 }

@@ -7,12 +7,15 @@ namespace mamba3 {
 namespace {
 
 constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
-// A slab holds the activations of a short prefill of a small model; a larger demand gets a slab of its own size.
+// A slab holds the activations of a short prefill of a small model; a larger demand gets a slab of its own
+// size.
 constexpr std::size_t kSlabBytes = std::size_t{1} << 20;
 
 }  // namespace
 
-void Arena::Free::operator()(std::byte* memory) const { ::operator delete(memory, std::align_val_t{kAlignment}); }
+void Arena::Free::operator()(std::byte* memory) const {
+  ::operator delete (memory, std::align_val_t{kAlignment});
+}
 
 std::byte* Arena::take_bytes(std::size_t bytes) {
   bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -22,7 +25,7 @@ std::byte* Arena::take_bytes(std::size_t bytes) {
   }
   if (slab_ == slabs_.size()) {
     const std::size_t size = std::max(bytes, kSlabBytes);
-    auto* memory = static_cast<std::byte*>(::operator new(size, std::align_val_t{kAlignment}));
+    auto* memory = static_cast<std::byte*>(::operator new (size, std::align_val_t{kAlignment}));
     slabs_.push_back({std::unique_ptr<std::byte, Free>(memory), size});
     used_ = 0;
   }

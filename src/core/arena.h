@@ -9,8 +9,8 @@
 
 namespace mamba3 {
 
-/// Grows by whole slabs until the largest call fits; from then on a call allocates nothing. Pointers are aligned
-/// to 64 bytes and hold what the last user left there. Not for several threads at once.
+/// Grows by whole slabs until the largest call fits; from then on a call allocates nothing. Pointers are
+/// aligned to 64 bytes and hold what the last user left there. Not for several threads at once.
 class Arena {
  public:
   /// `count` values of a trivial type, until the enclosing Scope ends.

@@ -21,15 +21,22 @@ struct Row {
 };
 
 constexpr std::array kTypes = {
-    Row{DType::f64, "F64", {1, 8}, true},   Row{DType::f32, "F32", {1, 4}, true},
-    Row{DType::f16, "F16", {1, 2}, true},   Row{DType::bf16, "BF16", {1, 2}, true},
-    Row{DType::i64, "I64", {1, 8}, false},  Row{DType::i32, "I32", {1, 4}, false},
-    Row{DType::i16, "I16", {1, 2}, false},  Row{DType::i8, "I8", {1, 1}, false},
-    Row{DType::u8, "U8", {1, 1}, false},    Row{DType::boolean, "BOOL", {1, 1}, false},
+    Row{DType::f64, "F64", {1, 8}, true},
+    Row{DType::f32, "F32", {1, 4}, true},
+    Row{DType::f16, "F16", {1, 2}, true},
+    Row{DType::bf16, "BF16", {1, 2}, true},
+    Row{DType::i64, "I64", {1, 8}, false},
+    Row{DType::i32, "I32", {1, 4}, false},
+    Row{DType::i16, "I16", {1, 2}, false},
+    Row{DType::i8, "I8", {1, 1}, false},
+    Row{DType::u8, "U8", {1, 1}, false},
+    Row{DType::boolean, "BOOL", {1, 1}, false},
     Row{DType::q8_0, "Q8_0", {kQ8Elements, kQ8Bytes}, true},
 };
 
-const Row& row_of(DType type) { return kTypes[static_cast<std::size_t>(type)]; }
+const Row& row_of(DType type) {
+  return kTypes[static_cast<std::size_t>(type)];
+}
 
 template <typename T>
 T load(const std::byte* from, std::int64_t index) {
@@ -66,8 +73,11 @@ void convert(DType type, const std::byte* from, std::int64_t elements, Real* to)
     case DType::bf16:
       for (std::int64_t i = 0; i < elements; ++i) to[i] = bf16_to_float(load<std::uint16_t>(from, i));
       return;
-    case DType::q8_0: q8_0_to(from, elements, to); return;
-    default: fail(ErrorCode::unsupported, "a tensor of type {} does not hold real numbers", name_of(type));
+    case DType::q8_0:
+      q8_0_to(from, elements, to);
+      return;
+    default:
+      fail(ErrorCode::unsupported, "a tensor of type {} does not hold real numbers", name_of(type));
   }
 }
 
@@ -95,9 +105,15 @@ void quantize_q8_0(const float* from, std::int64_t elements, std::byte* to) {
 
 }  // namespace
 
-Block block_of(DType type) { return row_of(type).block; }
-std::string_view name_of(DType type) { return row_of(type).name; }
-bool is_float(DType type) { return row_of(type).real; }
+Block block_of(DType type) {
+  return row_of(type).block;
+}
+std::string_view name_of(DType type) {
+  return row_of(type).name;
+}
+bool is_float(DType type) {
+  return row_of(type).real;
+}
 
 std::optional<DType> dtype_named(std::string_view name) {
   const auto same = [](char a, char b) {
@@ -137,8 +153,11 @@ void from_float(DType type, const float* from, std::int64_t elements, std::byte*
     case DType::bf16:
       for (std::int64_t i = 0; i < elements; ++i) store(to, i, float_to_bf16(from[i]));
       return;
-    case DType::q8_0: quantize_q8_0(from, elements, to); return;
-    default: fail(ErrorCode::unsupported, "real numbers cannot be stored as {}", name_of(type));
+    case DType::q8_0:
+      quantize_q8_0(from, elements, to);
+      return;
+    default:
+      fail(ErrorCode::unsupported, "real numbers cannot be stored as {}", name_of(type));
   }
 }
 

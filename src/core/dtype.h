@@ -21,9 +21,9 @@ inline constexpr std::int64_t kQ8Elements = 32;
 inline constexpr std::int64_t kQ8Bytes = 2 + kQ8Elements;
 
 Block block_of(DType type);
-std::string_view name_of(DType type);                        ///< "F32", "BF16", "Q8_0", ...
-std::optional<DType> dtype_named(std::string_view name);     ///< any letter case; nothing when unknown
-bool is_float(DType type);                                   ///< holds real numbers: f64, f32, f16, bf16, q8_0
+std::string_view name_of(DType type);                     ///< "F32", "BF16", "Q8_0", ...
+std::optional<DType> dtype_named(std::string_view name);  ///< any letter case; nothing when unknown
+bool is_float(DType type);                                ///< holds real numbers: f64, f32, f16, bf16, q8_0
 
 /// Bytes of `elements` values in whole blocks; nothing when they do not fill blocks or the size does not fit.
 std::optional<std::int64_t> bytes_of(DType type, std::int64_t elements);

@@ -7,7 +7,9 @@
 
 namespace mamba3 {
 
-inline float bf16_to_float(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
+inline float bf16_to_float(std::uint16_t bits) {
+  return std::bit_cast<float>(std::uint32_t{bits} << 16);
+}
 
 inline std::uint16_t float_to_bf16(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
@@ -30,8 +32,8 @@ inline std::uint16_t float_to_f16(float value) {
   const auto sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000u);
   const std::uint32_t rest = bits & 0x7fffffffu;
   if (rest > 0x7f800000u) return sign | 0x7e00u;
-  if (rest >= 0x477ff000u) return sign | 0x7c00u;  // 65520 and above round to infinity
-  if (rest < 0x38800000u) {                        // below 2^-14: subnormal, units of 2^-24
+  if (rest >= 0x477ff000u) return sign | 0x7c00u;               // 65520 and above round to infinity
+  if (rest < 0x38800000u) {                                     // below 2^-14: subnormal, units of 2^-24
     const float magnitude = std::bit_cast<float>(rest) + 0.5f;  // float32 rounds at 2^-24 between 0.5 and 1
     return sign | static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(magnitude) - 0x3f000000u);
   }

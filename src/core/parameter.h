@@ -1,4 +1,5 @@
-// One row of the table of parameters: everything that loading, saving, converting and initialising need to know.
+// One row of the table of parameters: everything that loading, saving, converting and initialising need to
+// know.
 #pragma once
 
 #include <string>
@@ -19,15 +20,15 @@ enum class Precision {
 enum class Init { ones, zeros, embedding, fan_in, residual_out, dt_bias, one_over_rank };
 
 struct Parameter {
-  std::string name;        ///< "layers.3.mixer.in_proj"
-  std::string axes;        ///< names of the axes, "zxBC d_model"
+  std::string name;  ///< "layers.3.mixer.in_proj"
+  std::string axes;  ///< names of the axes, "zxBC d_model"
   Shape shape;
   Precision precision = Precision::exact;
   Init init = Init::ones;
   bool weight_decay = false;
-  std::string official;    ///< tensor of the official checkpoint ...
+  std::string official;           ///< tensor of the official checkpoint ...
   std::int64_t official_row = 0;  ///< ... and the first of its rows that belongs here
-  std::string gguf;        ///< tensor of our GGUF files
+  std::string gguf;               ///< tensor of our GGUF files
 };
 
 using ParameterTable = std::vector<Parameter>;

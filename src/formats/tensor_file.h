@@ -16,8 +16,8 @@ namespace mamba3 {
 
 /// Views into `owners` (mappings, and buffers for tensors whose strides had to be undone).
 struct TensorFile {
-  std::string name;                           ///< for messages: the path as given
-  std::string format;                         ///< "safetensors", "torch", ...
+  std::string name;    ///< for messages: the path as given
+  std::string format;  ///< "safetensors", "torch", ...
   std::map<std::string, TensorView> tensors;
   std::map<std::string, std::string> metadata;  ///< safetensors' __metadata__
   std::vector<std::shared_ptr<const void>> owners;
@@ -25,7 +25,8 @@ struct TensorFile {
 
 /// One .safetensors file. Throws Error(bad_format) naming the file and the tensor.
 TensorFile read_safetensors(const std::filesystem::path& path);
-TensorFile parse_safetensors(std::span<const std::byte> bytes, std::string_view name);  ///< views into `bytes`
+TensorFile parse_safetensors(std::span<const std::byte> bytes,
+                             std::string_view name);  ///< views into `bytes`
 
 /// A torch.save zip: data.pkl through a closed pickle interpreter, storages mapped in place.
 TensorFile read_torch(const std::filesystem::path& path);

@@ -10,6 +10,7 @@
 #include "core/arena.h"
 #include "core/error.h"
 #include "core/utf8.h"
+#include "model/finite.h"
 #include "model/network.h"
 
 namespace mamba3 {

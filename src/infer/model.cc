@@ -22,10 +22,18 @@ Model Model::random(std::string_view shape, std::uint64_t seed, std::string_view
   return Model(std::make_shared<const Network>(random_checkpoint(shape, seed, *type)));
 }
 
-std::string Model::name() const { return network_->checkpoint().name; }
-std::int64_t Model::vocab_size() const { return network_->config().vocab_rows(); }
-std::int64_t Model::state_bytes() const { return network_->state_bytes(); }
-bool Model::has_tokenizer() const { return network_->checkpoint().tokenizer.has_value(); }
+std::string Model::name() const {
+  return network_->checkpoint().name;
+}
+std::int64_t Model::vocab_size() const {
+  return network_->config().vocab_rows();
+}
+std::int64_t Model::state_bytes() const {
+  return network_->state_bytes();
+}
+bool Model::has_tokenizer() const {
+  return network_->checkpoint().tokenizer.has_value();
+}
 
 const Tokenizer& Model::tokenizer() const {
   if (!has_tokenizer()) fail(ErrorCode::not_found, "{}: the model has no tokenizer (tokenizer.json)", name());

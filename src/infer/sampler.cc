@@ -33,9 +33,13 @@ void SamplerOptions::check() const {
   check_range("repeat_last", static_cast<double>(repeat_last), 0, 1e9);
 }
 
-Sampler::Sampler(const SamplerOptions& options) : options_(options) { options_.check(); }
+Sampler::Sampler(const SamplerOptions& options) : options_(options) {
+  options_.check();
+}
 
-double Sampler::uniform() { return static_cast<double>(mix(mix(options_.seed) + state_.draws++) >> 11) * 0x1p-53; }
+double Sampler::uniform() {
+  return static_cast<double>(mix(mix(options_.seed) + state_.draws++) >> 11) * 0x1p-53;
+}
 
 void Sampler::accept(TokenId id) {
   state_.recent.push_back(id);
@@ -64,14 +68,16 @@ TokenId Sampler::sample(std::span<const float> logits, std::int64_t words) {
   };
   if (options_.temperature == 0) return std::ranges::min_element(candidates_, likelier)->id;
 
-  const std::size_t keep = options_.top_k == 0 ? count : std::min(count, static_cast<std::size_t>(options_.top_k));
+  const std::size_t keep =
+      options_.top_k == 0 ? count : std::min(count, static_cast<std::size_t>(options_.top_k));
   std::ranges::partial_sort(candidates_, candidates_.begin() + static_cast<std::ptrdiff_t>(keep), likelier);
   candidates_.resize(keep);
   const float top = candidates_.front().logit;
   double total = 0;
   for (const Candidate& c : candidates_) total += std::exp(static_cast<double>(c.logit) - top);
 
-  // In llama.cpp's order: top_p and min_p judge the model's own probabilities, then temperature bends what is left.
+  // In llama.cpp's order: top_p and min_p judge the model's own probabilities, then temperature bends what is
+  // left.
   double sum = 0;
   std::size_t kept = 0;
   for (const Candidate& c : candidates_) {

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/mapped_file.h"
 #include "infer/state_file.h"
+#include "model/finite.h"
 #include "model/network.h"
 
 namespace mamba3 {
@@ -33,7 +34,8 @@ struct Session::Impl {
   // Says where the numbers went wrong: a tensor, when one is not finite.
   [[noreturn]] void not_finite() const {
     check_finite(model.network().checkpoint());
-    fail(ErrorCode::numeric, "{}: the logits after {} tokens are not finite numbers", model.name(), state.position);
+    fail(ErrorCode::numeric, "{}: the logits after {} tokens are not finite numbers", model.name(),
+         state.position);
   }
 };
 
@@ -67,8 +69,12 @@ std::span<const float> Session::logits() {
   return s.logits;
 }
 
-std::int64_t Session::position() const { return impl_->state.position; }
-const Model& Session::model() const { return impl_->model; }
+std::int64_t Session::position() const {
+  return impl_->state.position;
+}
+const Model& Session::model() const {
+  return impl_->model;
+}
 
 Session Session::fork() const {
   auto twin = std::make_unique<Impl>(impl_->model);

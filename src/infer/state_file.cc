@@ -20,12 +20,12 @@ constexpr std::uint64_t kLastPosition = std::uint64_t{1} << 62;  // leaves room 
 struct Header {
   char magic[8];
   std::uint64_t version;
-  std::uint64_t model;      // fingerprint
-  std::uint64_t position;   // tokens read
+  std::uint64_t model;     // fingerprint
+  std::uint64_t position;  // tokens read
   std::uint64_t layers;
-  std::uint64_t values;     // floats of one layer
-  std::uint64_t hidden;     // floats: d_model, or 0 before the first token
-  std::uint64_t note;       // bytes
+  std::uint64_t values;  // floats of one layer
+  std::uint64_t hidden;  // floats: d_model, or 0 before the first token
+  std::uint64_t note;    // bytes
 };
 static_assert(sizeof(Header) == 64);
 
@@ -33,7 +33,9 @@ using Checksum = std::uint64_t;  // XXH3 of all bytes before it
 
 class Writer {
  public:
-  explicit Writer(const std::filesystem::path& path) : file_(path), hash_(XXH3_createState()) { XXH3_64bits_reset(hash_); }
+  explicit Writer(const std::filesystem::path& path) : file_(path), hash_(XXH3_createState()) {
+    XXH3_64bits_reset(hash_);
+  }
   ~Writer() { XXH3_freeState(hash_); }
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
@@ -74,24 +76,27 @@ void check_sizes(const Header& header, std::size_t file_size, std::string_view n
   const bool fits = header.layers == layers && header.values == values &&
                     (header.hidden == d_model || (header.hidden == 0 && header.position == 0)) &&
                     header.position <= kLastPosition;
-  const std::uint64_t fixed = sizeof(Header) + layers * (8 + values * sizeof(float)) + header.hidden * sizeof(float) +
-                              sizeof(Checksum);
+  const std::uint64_t fixed = sizeof(Header) + layers * (8 + values * sizeof(float)) +
+                              header.hidden * sizeof(float) + sizeof(Checksum);
   if (!fits || file_size < fixed || header.note != file_size - fixed) {
-    fail(ErrorCode::bad_format, "{}: the state is damaged: its sizes contradict its {} bytes", name, file_size);
+    fail(ErrorCode::bad_format, "{}: the state is damaged: its sizes contradict its {} bytes", name,
+         file_size);
   }
 }
 
 }  // namespace
 
 std::uint64_t fingerprint(const Checkpoint& checkpoint) {
-  constexpr std::size_t kEnds = 256;  // bytes from each end of a tensor: tells trained models apart, reads few pages
+  constexpr std::size_t kEnds =
+      256;  // bytes from each end of a tensor: tells trained models apart, reads few pages
   std::string text = config_to_json(checkpoint.config);
   XXH3_state_t* hash = XXH3_createState();
   XXH3_64bits_reset(hash);
   XXH3_64bits_update(hash, text.data(), text.size());
   for (const Parameter& p : checkpoint.parameters) {
     const TensorView& tensor = checkpoint.tensor(p.name);
-    const std::string row = fmt::format("{} {} {}", p.name, name_of(tensor.dtype), fmt::join(tensor.shape, " "));
+    const std::string row =
+        fmt::format("{} {} {}", p.name, name_of(tensor.dtype), fmt::join(tensor.shape, " "));
     XXH3_64bits_update(hash, row.data(), row.size());
     const std::size_t ends = std::min(kEnds, tensor.bytes.size());
     XXH3_64bits_update(hash, tensor.bytes.data(), ends);
@@ -135,7 +140,8 @@ SavedState parse_state(std::span<const std::byte> bytes, std::string_view name, 
     fail(ErrorCode::unsupported, "{}: the state has version {}, expected {}", name, header.version, kVersion);
   }
   if (header.model != model) {
-    fail(ErrorCode::invalid_argument, "{}: the state belongs to another model than {}", name, network.checkpoint().name);
+    fail(ErrorCode::invalid_argument, "{}: the state belongs to another model than {}", name,
+         network.checkpoint().name);
   }
   SavedState state;
   state.network = network.zero_state();
@@ -151,8 +157,8 @@ SavedState parse_state(std::span<const std::byte> bytes, std::string_view name, 
     in.get(&layer.tail, sizeof layer.tail);
     const std::int64_t longest = state.network.position % chunk;  // a tail never reaches beyond its chunk
     if (layer.tail < 0 || layer.tail > longest) {
-      fail(ErrorCode::bad_format, "{}: the state is damaged: a tail of {} tokens, expected 0 to {}", name, layer.tail,
-           longest);
+      fail(ErrorCode::bad_format, "{}: the state is damaged: a tail of {} tokens, expected 0 to {}", name,
+           layer.tail, longest);
     }
     in.get(layer.values.data(), layer.values.size() * sizeof(float));
   }

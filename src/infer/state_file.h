@@ -25,8 +25,8 @@ std::uint64_t fingerprint(const Checkpoint& checkpoint);
 /// Atomic. Throws Error(io).
 void write_state(const std::filesystem::path& path, std::uint64_t model, const SavedState& state);
 
-/// Throws Error(bad_format) when the bytes are no whole state, Error(invalid_argument) when it is another model's.
-/// `network` gives the sizes that are expected; `name` stands for the file in messages.
+/// Throws Error(bad_format) when the bytes are no whole state, Error(invalid_argument) when it is another
+/// model's. `network` gives the sizes that are expected; `name` stands for the file in messages.
 SavedState parse_state(std::span<const std::byte> bytes, std::string_view name, std::uint64_t model,
                        const Network& network);
 

@@ -1,5 +1,5 @@
-// A model at rest: its shape, its tensors by internal name, its tokenizer. Loads and saves every format by the one
-// table of parameters.
+// A model at rest: its shape, its tensors by internal name, its tokenizer. Loads and saves every format by
+// the one table of parameters.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,8 @@ struct Checkpoint {
   const TensorView& tensor(const std::string& parameter) const { return tensors.at(parameter); }
 };
 
-/// The table: every parameter of a model in order, mixer rows as the mixer's folder gives them. A tied head has no
-/// row of its own. config.ffn_width must be set when d_intermediate > 0.
+/// The table: every parameter of a model in order, mixer rows as the mixer's folder gives them. A tied head
+/// has no row of its own. config.ffn_width must be set when d_intermediate > 0.
 ParameterTable parameter_table(const ModelConfig& config);
 
 /// An official folder, or a .gguf file. Maps weights, reads none of them. Throws Error.
@@ -41,20 +41,19 @@ Checkpoint load_checkpoint(const std::filesystem::path& path);
 /// A GGUF in memory, which must outlive the result.
 Checkpoint parse_gguf_checkpoint(std::span<const std::byte> bytes, const std::string& name);
 
-/// Reads every weight. Throws Error(numeric) naming the first tensor (official name) that holds NaN or infinity.
-void check_finite(const Checkpoint& checkpoint);
-
-/// Named shapes of the specification ("mamba3-siso-187m", ...) with seeded random weights, matrices of `type`.
+/// Named shapes of the specification ("mamba3-siso-187m", ...) with seeded random weights, matrices of
+/// `type`.
 Checkpoint random_checkpoint(std::string_view shape, std::uint64_t seed, DType type);
 /// The same for any shape.
-Checkpoint random_checkpoint(const ModelConfig& config, std::string_view name, std::uint64_t seed, DType type);
+Checkpoint random_checkpoint(const ModelConfig& config, std::string_view name, std::uint64_t seed,
+                             DType type);
 std::vector<std::string> random_shapes();
 
-/// Writes a .gguf file; matrices as `type` (f32, f16, bf16, q8_0), parameters of exact precision as float32, and
-/// float32 where a row does not fill the blocks of `type`. Atomic.
+/// Writes a .gguf file; matrices as `type` (f32, f16, bf16, q8_0), parameters of exact precision as float32,
+/// and float32 where a row does not fill the blocks of `type`. Atomic.
 void save_gguf(const Checkpoint& checkpoint, const std::filesystem::path& path, DType type);
-/// Writes an official folder (config.json, model.safetensors, tokenizer.json); matrices, in_proj whole, as f32, f16 or
-/// bf16, all else as float32. Refuses a folder that is there and not empty. Atomic.
+/// Writes an official folder (config.json, model.safetensors, tokenizer.json); matrices, in_proj whole, as
+/// f32, f16 or bf16, all else as float32. Refuses a folder that is there and not empty. Atomic.
 void save_folder(const Checkpoint& checkpoint, const std::filesystem::path& path, DType type);
 
 }  // namespace mamba3

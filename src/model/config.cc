@@ -19,7 +19,8 @@ constexpr std::int64_t kMostRows = std::int64_t{1} << 31;  // token ids are 32-b
 class Fields {
  public:
   Fields(const json& object, const std::string& where) : object_(object), where_(where) {
-    if (!object.is_object()) fail(ErrorCode::bad_format, "{} holds {}, expected an object", where, object.type_name());
+    if (!object.is_object())
+      fail(ErrorCode::bad_format, "{} holds {}, expected an object", where, object.type_name());
   }
 
   const json* find(const char* key) const {
@@ -30,7 +31,8 @@ class Fields {
   void read(const char* key, std::int64_t& field) const {
     const json* value = find(key);
     if (value == nullptr) return;
-    if (!value->is_number_integer() || (value->is_number_unsigned() && value->get<std::uint64_t>() > INT64_MAX)) {
+    if (!value->is_number_integer() ||
+        (value->is_number_unsigned() && value->get<std::uint64_t>() > INT64_MAX)) {
       wrong(key, *value, "an integer");
     }
     field = value->get<std::int64_t>();
@@ -87,7 +89,8 @@ void read_mixer(const Fields& ssm, const std::string& where, ModelConfig& config
   std::string activation = "heavy_tail";
   ssm.read("A_activation", activation);
   if (activation != "heavy_tail" && activation != "softplus") {
-    fail(ErrorCode::unsupported, "{}: A_activation is {}, expected heavy_tail or softplus", where, activation);
+    fail(ErrorCode::unsupported, "{}: A_activation is {}, expected heavy_tail or softplus", where,
+         activation);
   }
   m.A_activation = activation == "softplus" ? AActivation::softplus : AActivation::heavy_tail;
 }
@@ -100,7 +103,8 @@ json parse_object(std::string_view text, const std::string& where) {
   }
 }
 
-void check_range(const std::string& where, const char* key, std::int64_t value, std::int64_t least, std::int64_t most) {
+void check_range(const std::string& where, const char* key, std::int64_t value, std::int64_t least,
+                 std::int64_t most) {
   if (value < least || value > most) {
     fail(ErrorCode::invalid_argument, "{}: {} is {}, expected {} to {}", where, key, value, least, most);
   }
@@ -141,7 +145,8 @@ ModelConfig parse_config(std::string_view text, const std::string& where) {
   if (const json* layers = fields.find("attn_layer_idx")) {
     if (!layers->is_array()) fail(ErrorCode::bad_format, "{}: attn_layer_idx is not a list", where);
     if (!layers->empty()) {
-      fail(ErrorCode::unsupported, "{}: attn_layer_idx asks for attention in {} layers, which is not built yet", where,
+      fail(ErrorCode::unsupported,
+           "{}: attn_layer_idx asks for attention in {} layers, which is not built yet", where,
            layers->size());
     }
   }

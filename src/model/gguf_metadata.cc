@@ -7,17 +7,21 @@ namespace {
 
 constexpr const char* kArchitecture = "mamba3";
 
-std::string key(const char* name) { return std::string(kArchitecture) + "." + name; }
+std::string key(const char* name) {
+  return std::string(kArchitecture) + "." + name;
+}
 
-std::uint32_t small(std::int64_t value) { return static_cast<std::uint32_t>(value); }
+std::uint32_t small(std::int64_t value) {
+  return static_cast<std::uint32_t>(value);
+}
 
 }  // namespace
 
 ModelConfig config_from_gguf(const GgufFile& file) {
   const std::string& name = file.file.name;
   if (const std::string& architecture = file.text("general.architecture"); architecture != kArchitecture) {
-    fail(ErrorCode::unsupported, "{}: general.architecture is {}, and only {} is built yet", name, architecture,
-         kArchitecture);
+    fail(ErrorCode::unsupported, "{}: general.architecture is {}, and only {} is built yet", name,
+         architecture, kArchitecture);
   }
   const auto integer = [&](const char* field) { return file.integer(key(field)); };
   const auto integer_or = [&](const char* field, std::int64_t value) {
@@ -47,26 +51,29 @@ ModelConfig config_from_gguf(const GgufFile& file) {
   m.A_floor = file.find_real(key("ssm.a_floor")).value_or(1e-4);
   const std::string& activation = file.text(key("ssm.a_activation"));
   if (activation != "heavy_tail" && activation != "softplus") {
-    fail(ErrorCode::unsupported, "{}: {} is {}, expected heavy_tail or softplus", name, key("ssm.a_activation"),
-         activation);
+    fail(ErrorCode::unsupported, "{}: {} is {}, expected heavy_tail or softplus", name,
+         key("ssm.a_activation"), activation);
   }
   m.A_activation = activation == "softplus" ? AActivation::softplus : AActivation::heavy_tail;
 
   const std::int64_t inner = integer("ssm.inner_size");
   if (c.d_model < 1 || inner < 1 || inner % c.d_model != 0) {
-    fail(ErrorCode::bad_format, "{}: {} is {}, expected a multiple of {} {}", name, key("ssm.inner_size"), inner,
-         key("embedding_length"), c.d_model);
+    fail(ErrorCode::bad_format, "{}: {} is {}, expected a multiple of {} {}", name, key("ssm.inner_size"),
+         inner, key("embedding_length"), c.d_model);
   }
   m.expand = inner / c.d_model;
   c.check(name);
   if (const std::int64_t heads = integer_or("ssm.time_step_rank", m.n_heads()); heads != m.n_heads()) {
-    fail(ErrorCode::bad_format, "{}: {} is {}, expected {} heads", name, key("ssm.time_step_rank"), heads, m.n_heads());
+    fail(ErrorCode::bad_format, "{}: {} is {}, expected {} heads", name, key("ssm.time_step_rank"), heads,
+         m.n_heads());
   }
   return c;
 }
 
 void append_config(const ModelConfig& c, GgufMetadata& metadata) {
-  const auto put = [&](const char* name, GgufValue value) { metadata.emplace_back(key(name), std::move(value)); };
+  const auto put = [&](const char* name, GgufValue value) {
+    metadata.emplace_back(key(name), std::move(value));
+  };
   const Mamba3Config& m = c.mixer;
   put("block_count", small(c.n_layer));
   put("embedding_length", small(c.d_model));

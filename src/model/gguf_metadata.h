@@ -1,4 +1,5 @@
-// GGUF's metadata of architecture "mamba3": the configuration and the tokenizer (docs/formats.md has the keys).
+// GGUF's metadata of architecture "mamba3": the configuration and the tokenizer (docs/formats.md has the
+// keys).
 #pragma once
 
 #include <optional>

@@ -1,4 +1,5 @@
-// The tokenizer inside a GGUF file: ggml's arrays of tokens and merges, and the rest of tokenizer.json beside them.
+// The tokenizer inside a GGUF file: ggml's arrays of tokens and merges, and the rest of tokenizer.json beside
+// them.
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
@@ -27,12 +28,15 @@ std::string settings_of(const GgufFile& file, const std::vector<std::string>& to
   const std::string name = pre == nullptr ? "gpt-2" : *pre;
   const bool llama = name == "llama-bpe" || name == "llama3" || name == "llama-v3";
   if (!llama && name != "gpt-2" && name != "default") {
-    fail(ErrorCode::unsupported, "{}: tokenizer.ggml.pre is {}, expected llama-bpe or gpt-2", file.file.name, name);
+    fail(ErrorCode::unsupported, "{}: tokenizer.ggml.pre is {}, expected llama-bpe or gpt-2", file.file.name,
+         name);
   }
   using nlohmann::json;
   json pre_tokenizer = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", !llama}};
   if (llama) {
-    const json split = {{"type", "Split"}, {"pattern", {{"Regex", kLlamaPattern}}}, {"behavior", "Isolated"},
+    const json split = {{"type", "Split"},
+                        {"pattern", {{"Regex", kLlamaPattern}}},
+                        {"behavior", "Isolated"},
                         {"invert", false}};
     pre_tokenizer = {{"type", "Sequence"}, {"pretokenizers", json::array({split, pre_tokenizer})}};
   }
@@ -41,8 +45,13 @@ std::string settings_of(const GgufFile& file, const std::vector<std::string>& to
   for (std::size_t id = 0; types && id < types->size() && id < tokens.size(); ++id) {
     const std::int64_t type = (*types)[id];
     if (type == kControl || type == kUserDefined) {
-      added.push_back({{"id", id}, {"content", tokens[id]}, {"special", type == kControl}, {"normalized", false},
-                       {"single_word", false}, {"lstrip", false}, {"rstrip", false}});
+      added.push_back({{"id", id},
+                       {"content", tokens[id]},
+                       {"special", type == kControl},
+                       {"normalized", false},
+                       {"single_word", false},
+                       {"lstrip", false},
+                       {"rstrip", false}});
     }
   }
   return json({{"added_tokens", added},
@@ -54,7 +63,8 @@ std::string settings_of(const GgufFile& file, const std::vector<std::string>& to
       .dump();
 }
 
-std::pair<TokenId, TokenId> merge_of(const std::string& text, const std::unordered_map<std::string_view, TokenId>& ids,
+std::pair<TokenId, TokenId> merge_of(const std::string& text,
+                                     const std::unordered_map<std::string_view, TokenId>& ids,
                                      const std::string& file) {
   const std::size_t space = text.find(' ', 1);
   const std::string_view left = std::string_view(text).substr(0, space);
@@ -72,7 +82,8 @@ std::optional<Tokenizer> tokenizer_from_gguf(const GgufFile& file) {
   const auto* tokens = file.find_texts("tokenizer.ggml.tokens");
   if (tokens == nullptr) return std::nullopt;
   if (const std::string& model = file.text("tokenizer.ggml.model"); model != "gpt2") {
-    fail(ErrorCode::unsupported, "{}: tokenizer.ggml.model is {}, expected gpt2 (byte-level BPE)", file.file.name, model);
+    fail(ErrorCode::unsupported, "{}: tokenizer.ggml.model is {}, expected gpt2 (byte-level BPE)",
+         file.file.name, model);
   }
   TokenizerSpec spec;
   const std::string* settings = file.find_text(kSettings);
@@ -115,7 +126,8 @@ void append_tokenizer(const Tokenizer& tokenizer, std::int64_t rows, GgufMetadat
   std::vector<std::string> merges;
   merges.reserve(spec.merges.size());
   for (const auto& [left, right] : spec.merges) {
-    if (spec.tokens[left].find(' ') != std::string::npos || spec.tokens[right].find(' ') != std::string::npos) {
+    if (spec.tokens[left].find(' ') != std::string::npos ||
+        spec.tokens[right].find(' ') != std::string::npos) {
       fail(ErrorCode::unsupported, "the merge of \"{}\" and \"{}\" holds a space, which GGUF cannot store",
            spec.tokens[left], spec.tokens[right]);
     }
@@ -123,11 +135,13 @@ void append_tokenizer(const Tokenizer& tokenizer, std::int64_t rows, GgufMetadat
   }
   const auto put = [&](const char* name, GgufValue value) { metadata.emplace_back(name, std::move(value)); };
   put("tokenizer.ggml.model", std::string("gpt2"));
-  put("tokenizer.ggml.pre", std::string(spec.settings.find("{1,3}") != std::string::npos ? "llama-bpe" : "gpt-2"));
+  put("tokenizer.ggml.pre",
+      std::string(spec.settings.find("{1,3}") != std::string::npos ? "llama-bpe" : "gpt-2"));
   put("tokenizer.ggml.tokens", std::move(tokens));
   put("tokenizer.ggml.token_type", std::move(types));
   put("tokenizer.ggml.merges", std::move(merges));
-  if (const auto start = tokenizer.start_token()) put("tokenizer.ggml.bos_token_id", static_cast<std::uint32_t>(*start));
+  if (const auto start = tokenizer.start_token())
+    put("tokenizer.ggml.bos_token_id", static_cast<std::uint32_t>(*start));
   if (const auto ends = tokenizer.end_tokens(); !ends.empty()) {
     put("tokenizer.ggml.eos_token_id", static_cast<std::uint32_t>(ends.front()));
   }

@@ -14,7 +14,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string shown(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string shown(const Shape& shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
 
 // One tensor of a file, of the shape the table expects.
 const TensorView& find(const TensorFile& file, const std::string& name, const Shape& expected) {
@@ -23,8 +25,8 @@ const TensorView& find(const TensorFile& file, const std::string& name, const Sh
     fail(ErrorCode::bad_format, "{}: tensor {} is missing, expected {}", file.name, name, shown(expected));
   }
   if (at->second.shape != expected) {
-    fail(ErrorCode::bad_format, "{}: tensor {} has shape {}, expected {} by the configuration", file.name, name,
-         shown(at->second.shape), shown(expected));
+    fail(ErrorCode::bad_format, "{}: tensor {} has shape {}, expected {} by the configuration", file.name,
+         name, shown(at->second.shape), shown(expected));
   }
   if (!is_float(at->second.dtype)) {
     fail(ErrorCode::bad_format, "{}: tensor {} has type {}, expected real numbers", file.name, name,
@@ -36,8 +38,8 @@ const TensorView& find(const TensorFile& file, const std::string& name, const Sh
 // Refuses a layer count that the file cannot hold before a table of that size is made.
 void check_layers(const ModelConfig& config, const TensorFile& file) {
   if (config.n_layer > static_cast<std::int64_t>(file.tensors.size())) {
-    fail(ErrorCode::bad_format, "{}: n_layer is {}, but the weights are only {} tensors", file.name, config.n_layer,
-         file.tensors.size());
+    fail(ErrorCode::bad_format, "{}: n_layer is {}, but the weights are only {} tensors", file.name,
+         config.n_layer, file.tensors.size());
   }
 }
 
@@ -60,7 +62,8 @@ std::int64_t stored_ffn_width(const TensorFile& file) {
   }
   const Shape& shape = at->second.shape;
   if (shape.size() != 2 || shape[0] < 2 || shape[0] % 2 != 0) {
-    fail(ErrorCode::bad_format, "{}: tensor {} has shape {}, expected two halves of rows", file.name, name, shown(shape));
+    fail(ErrorCode::bad_format, "{}: tensor {} has shape {}, expected two halves of rows", file.name, name,
+         shown(shape));
   }
   return shape[0] / 2;
 }
@@ -68,7 +71,8 @@ std::int64_t stored_ffn_width(const TensorFile& file) {
 void refuse_strangers(const TensorFile& file, const std::map<std::string, Shape>& known) {
   for (const auto& [name, tensor] : file.tensors) {
     if (name.starts_with("backbone.") && !known.contains(name)) {
-      fail(ErrorCode::bad_format, "{}: tensor {} has no place in the model that config.json describes", file.name, name);
+      fail(ErrorCode::bad_format, "{}: tensor {} has no place in the model that config.json describes",
+           file.name, name);
     }
   }
 }
@@ -81,8 +85,9 @@ Checkpoint load_folder(const fs::path& folder) {
   const MappedFile config_file(config_path);
   Checkpoint checkpoint;
   checkpoint.name = folder.string();
-  checkpoint.config = parse_config(
-      {reinterpret_cast<const char*>(config_file.bytes().data()), config_file.bytes().size()}, config_path.string());
+  checkpoint.config =
+      parse_config({reinterpret_cast<const char*>(config_file.bytes().data()), config_file.bytes().size()},
+                   config_path.string());
 
   TensorFile file = read_weights_folder(folder);
   checkpoint.format = file.format;
@@ -109,7 +114,8 @@ Checkpoint from_gguf(GgufFile gguf, const std::string& name) {
   checkpoint.config = config_from_gguf(gguf);
   check_layers(checkpoint.config, gguf.file);
   checkpoint.parameters = parameter_table(checkpoint.config);
-  for (const Parameter& p : checkpoint.parameters) checkpoint.tensors[p.name] = find(gguf.file, p.gguf, p.shape);
+  for (const Parameter& p : checkpoint.parameters)
+    checkpoint.tensors[p.name] = find(gguf.file, p.gguf, p.shape);
   checkpoint.tokenizer = tokenizer_from_gguf(gguf);
   checkpoint.owners = std::move(gguf.file.owners);
   return checkpoint;
@@ -119,8 +125,8 @@ void check_tokenizer(const Checkpoint& checkpoint) {
   if (!checkpoint.tokenizer) return;
   const std::int64_t words = checkpoint.tokenizer->vocab_size(), rows = checkpoint.config.vocab_rows();
   if (words > rows) {
-    fail(ErrorCode::bad_format, "{}: the tokenizer has ids up to {}, the embedding has only {} rows", checkpoint.name,
-         words - 1, rows);
+    fail(ErrorCode::bad_format, "{}: the tokenizer has ids up to {}, the embedding has only {} rows",
+         checkpoint.name, words - 1, rows);
   }
 }
 
@@ -128,7 +134,8 @@ void check_tokenizer(const Checkpoint& checkpoint) {
 
 Checkpoint load_checkpoint(const fs::path& path) {
   if (!fs::exists(path)) fail(ErrorCode::not_found, "{}: there is no such file or folder", path.string());
-  Checkpoint checkpoint = fs::is_directory(path) ? load_folder(path) : from_gguf(read_gguf(path), path.string());
+  Checkpoint checkpoint =
+      fs::is_directory(path) ? load_folder(path) : from_gguf(read_gguf(path), path.string());
   check_tokenizer(checkpoint);
   return checkpoint;
 }
@@ -137,27 +144,6 @@ Checkpoint parse_gguf_checkpoint(std::span<const std::byte> bytes, const std::st
   Checkpoint checkpoint = from_gguf(parse_gguf(bytes, name), name);
   check_tokenizer(checkpoint);
   return checkpoint;
-}
-
-void check_finite(const Checkpoint& checkpoint) {
-  constexpr std::int64_t kPiece = 4096;  // a multiple of every block
-  std::vector<float> values(kPiece);
-  for (const Parameter& p : checkpoint.parameters) {
-    const TensorView& tensor = checkpoint.tensor(p.name);
-    const std::int64_t elements = tensor.elements();
-    for (std::int64_t i = 0; i < elements; i += kPiece) {
-      const std::int64_t n = std::min(kPiece, elements - i);
-      const auto* from = tensor.bytes.data() + *bytes_of(tensor.dtype, i);
-      to_float(tensor.dtype, from, n, values.data());
-      const auto bad = std::find_if(values.begin(), values.begin() + n, [](float v) { return !std::isfinite(v); });
-      if (bad != values.begin() + n) {
-        const std::string& name = checkpoint.format == "gguf" ? p.gguf : p.official;
-        const std::int64_t row_offset = checkpoint.format == "gguf" ? 0 : p.official_row * (elements / p.shape[0]);
-        fail(ErrorCode::numeric, "{}: tensor {} holds {} at element {}, expected finite numbers", checkpoint.name, name,
-             std::isnan(*bad) ? "NaN" : "infinity", row_offset + i + (bad - values.begin()));
-      }
-    }
-  }
 }
 
 }  // namespace mamba3

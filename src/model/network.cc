@@ -16,14 +16,16 @@
 namespace mamba3 {
 namespace {
 
-// Rows of one window of a prefill: weights are decoded once a window, so a long one spreads that cost (at 512 rows under
-// a tenth of the products), and its activations must stay small beside the weights.
+// Rows of one window of a prefill: weights are decoded once a window, so a long one spreads that cost (at 512
+// rows under a tenth of the products), and its activations must stay small beside the weights.
 constexpr std::int64_t kWindowRows = 512;
 
-// Turns the checkpoint's tensors into what the layers take. Matrices and aligned float32 vectors stay where they are.
+// Turns the checkpoint's tensors into what the layers take. Matrices and aligned float32 vectors stay where
+// they are.
 class WeightSource {
  public:
-  WeightSource(const Checkpoint& checkpoint, std::vector<AlignedFloats>& owned) : checkpoint_(checkpoint), owned_(owned) {}
+  WeightSource(const Checkpoint& checkpoint, std::vector<AlignedFloats>& owned)
+      : checkpoint_(checkpoint), owned_(owned) {}
 
   Matrix matrix(const std::string& name) {
     TensorView tensor = checkpoint_.tensor(name);
@@ -46,7 +48,8 @@ class WeightSource {
 
  private:
   const float* floats(const TensorView& tensor) {
-    if (tensor.dtype == DType::f32 && reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % alignof(float) == 0) {
+    if (tensor.dtype == DType::f32 &&
+        reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % alignof(float) == 0) {
       return reinterpret_cast<const float*>(tensor.bytes.data());
     }
     AlignedFloats& values = owned_.emplace_back(static_cast<std::size_t>(tensor.elements()));
@@ -102,8 +105,8 @@ struct Network::Impl {
   void check_ids(std::span<const TokenId> ids) const {
     for (const TokenId id : ids) {
       if (id < 0 || id >= embedding.rows) {
-        fail(ErrorCode::invalid_argument, "{}: token id {} is outside the vocabulary of {}", checkpoint.name, id,
-             embedding.rows);
+        fail(ErrorCode::invalid_argument, "{}: token id {} is outside the vocabulary of {}", checkpoint.name,
+             id, embedding.rows);
       }
     }
   }
@@ -145,7 +148,8 @@ Network::Network(Checkpoint checkpoint, Device device) : impl_(std::make_unique<
     layer.mixer = mixer_weights(source, name);
     if (net.has_mlp()) {
       layer.norm2 = source.norm(name + "norm2");
-      layer.mlp = {source.matrix(name + "mlp.up"), source.matrix(name + "mlp.gate"), source.matrix(name + "mlp.down")};
+      layer.mlp = {source.matrix(name + "mlp.up"), source.matrix(name + "mlp.gate"),
+                   source.matrix(name + "mlp.down")};
     }
   }
   net.norm_f = source.norm("norm_f");
@@ -154,16 +158,20 @@ Network::Network(Checkpoint checkpoint, Device device) : impl_(std::make_unique<
 
 Network::~Network() = default;
 
-const Checkpoint& Network::checkpoint() const { return impl_->checkpoint; }
+const Checkpoint& Network::checkpoint() const {
+  return impl_->checkpoint;
+}
 
 NetworkState Network::zero_state() const {
   NetworkState state;
-  for (std::int64_t i = 0; i < config().n_layer; ++i) state.layers.push_back(mamba3_zero_state(config().mixer));
+  for (std::int64_t i = 0; i < config().n_layer; ++i)
+    state.layers.push_back(mamba3_zero_state(config().mixer));
   return state;
 }
 
 std::int64_t Network::state_bytes() const {
-  return config().n_layer * static_cast<std::int64_t>(mamba3_zero_state(config().mixer).values.size() * sizeof(float));
+  return config().n_layer *
+         static_cast<std::int64_t>(mamba3_zero_state(config().mixer).values.size() * sizeof(float));
 }
 
 void Network::prefill(Arena& arena, std::span<const TokenId> ids, NetworkState& state, float* last_hidden,
@@ -211,7 +219,8 @@ void Network::step(Arena& arena, std::span<const TokenId> ids, std::span<Network
     const Layer& layer = net.layers[i];
     for (std::int64_t b = 0; b < batch; ++b) layer_states[b] = &states[b]->layers[i];
     norm(net.device, layer.norm, residual, batch, normed);
-    mamba3_step(exec, config().mixer, layer.mixer, normed, out, {layer_states, static_cast<std::size_t>(batch)});
+    mamba3_step(exec, config().mixer, layer.mixer, normed, out,
+                {layer_states, static_cast<std::size_t>(batch)});
     add(residual, out, batch * D);
     if (!net.has_mlp()) continue;
     norm(net.device, layer.norm2, residual, batch, normed);
@@ -226,8 +235,8 @@ void Network::logits(const float* hidden, std::int64_t rows, float* logits) cons
   linear_step(impl_->device, impl_->head, hidden, rows, logits);
 }
 
-void Network::nll(Arena& arena, const RowWindow& window, const float* hidden, std::span<const TokenId> targets,
-                  double* nll) const {
+void Network::nll(Arena& arena, const RowWindow& window, const float* hidden,
+                  std::span<const TokenId> targets, double* nll) const {
   impl_->check_ids(targets);
   cross_entropy(impl_->device, arena, impl_->head, hidden, window.rows, window.begin, targets, nll);
 }

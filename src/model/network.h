@@ -24,7 +24,8 @@ struct NetworkState {
 /// hidden [window.rows, d_model] after the final norm, valid in rows [begin, end).
 using HiddenVisitor = std::function<void(const RowWindow& window, const float* hidden)>;
 /// The residual stream [window.rows, d_model]: depth 0 is the embedding, depth i + 1 follows layer i.
-using ResidualVisitor = std::function<void(std::int64_t depth, const RowWindow& window, const float* residual)>;
+using ResidualVisitor =
+    std::function<void(std::int64_t depth, const RowWindow& window, const float* residual)>;
 
 /// Immutable; many sessions and threads may share one, each with an Arena of its own.
 class Network {
@@ -46,7 +47,8 @@ class Network {
                const HiddenVisitor& on_hidden = {}, const ResidualVisitor& on_residual = {}) const;
 
   /// One token for each session; hidden [ids.size(), d_model] after the final norm.
-  void step(Arena& arena, std::span<const TokenId> ids, std::span<NetworkState* const> states, float* hidden) const;
+  void step(Arena& arena, std::span<const TokenId> ids, std::span<NetworkState* const> states,
+            float* hidden) const;
 
   /// hidden [rows, d_model] to logits [rows, vocab_rows]; every row has bits of its own.
   void logits(const float* hidden, std::int64_t rows, float* logits) const;

@@ -8,19 +8,33 @@
 namespace mamba3 {
 namespace {
 
-void add_norm(ParameterTable& table, const ModelConfig& c, const std::string& name, const std::string& official,
-              const std::string& gguf) {
-  table.push_back({name + ".weight", "d_model", {c.d_model}, Precision::exact, Init::ones, false, official + ".weight", 0,
+void add_norm(ParameterTable& table, const ModelConfig& c, const std::string& name,
+              const std::string& official, const std::string& gguf) {
+  table.push_back({name + ".weight",
+                   "d_model",
+                   {c.d_model},
+                   Precision::exact,
+                   Init::ones,
+                   false,
+                   official + ".weight",
+                   0,
                    gguf + ".weight"});
   if (!c.rms_norm) {
-    table.push_back({name + ".bias", "d_model", {c.d_model}, Precision::exact, Init::zeros, false, official + ".bias", 0,
+    table.push_back({name + ".bias",
+                     "d_model",
+                     {c.d_model},
+                     Precision::exact,
+                     Init::zeros,
+                     false,
+                     official + ".bias",
+                     0,
                      gguf + ".bias"});
   }
 }
 
 // A room's rows under a layer's prefixes.
-void add_rows(ParameterTable& table, const ParameterTable& rows, const std::string& name, const std::string& official,
-              const std::string& gguf) {
+void add_rows(ParameterTable& table, const ParameterTable& rows, const std::string& name,
+              const std::string& official, const std::string& gguf) {
   for (Parameter row : rows) {
     row.name.insert(0, name);
     row.official.insert(0, official);
@@ -48,8 +62,8 @@ ParameterTable parameter_table(const ModelConfig& c) {
   }
   add_norm(table, c, "norm_f", "backbone.norm_f", "output_norm");
   if (!c.tie_embeddings) {
-    table.push_back({"head", "vocab d_model", vocabulary, Precision::weight, Init::fan_in, true, "lm_head.weight", 0,
-                     "output.weight"});
+    table.push_back({"head", "vocab d_model", vocabulary, Precision::weight, Init::fan_in, true,
+                     "lm_head.weight", 0, "output.weight"});
   }
   return table;
 }

@@ -17,8 +17,8 @@ struct NamedShape {
 
 // Specification, "Released sizes": vocabulary 128,256, tied head, headdim 64, d_state 128.
 constexpr std::array kShapes = {
-    NamedShape{"mamba3-siso-187m", 768, 12, 1536, 1},   NamedShape{"mamba3-mimo-187m", 768, 12, 1280, 4},
-    NamedShape{"mamba3-siso-500m", 1024, 24, 2816, 1},  NamedShape{"mamba3-siso-1.5b", 2048, 24, 4096, 1},
+    NamedShape{"mamba3-siso-187m", 768, 12, 1536, 1},  NamedShape{"mamba3-mimo-187m", 768, 12, 1280, 4},
+    NamedShape{"mamba3-siso-500m", 1024, 24, 2816, 1}, NamedShape{"mamba3-siso-1.5b", 2048, 24, 4096, 1},
     NamedShape{"mamba3-mimo-1.5b", 2048, 24, 3840, 4},
 };
 
@@ -50,7 +50,8 @@ double uniform(std::uint64_t stream, std::uint64_t i) {
 // Mean 0, variance 1: the sum of four 16-bit uniforms is near enough to a normal for weights.
 float bell(std::uint64_t stream, std::uint64_t i) {
   const std::uint64_t bits = mix(mix(stream) + i);
-  const auto sum = static_cast<float>((bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48));
+  const auto sum =
+      static_cast<float>((bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48));
   return (sum / 65536.0f - 2.0f) * 1.7320508f;
 }
 
@@ -59,11 +60,16 @@ float value_of(const Parameter& p, const ModelConfig& c, std::uint64_t stream, s
   const auto index = static_cast<std::uint64_t>(i);
   const auto width = static_cast<float>(p.shape.back());
   switch (p.init) {
-    case Init::zeros: return 0;
-    case Init::ones: return 1;
-    case Init::one_over_rank: return 1.0f / static_cast<float>(c.mixer.rank());
-    case Init::embedding: return 0.02f * bell(stream, index);
-    case Init::fan_in: return bell(stream, index) / std::sqrt(3.0f * width);
+    case Init::zeros:
+      return 0;
+    case Init::ones:
+      return 1;
+    case Init::one_over_rank:
+      return 1.0f / static_cast<float>(c.mixer.rank());
+    case Init::embedding:
+      return 0.02f * bell(stream, index);
+    case Init::fan_in:
+      return bell(stream, index) / std::sqrt(3.0f * width);
     case Init::residual_out:
       return bell(stream, index) / std::sqrt(3.0f * width * static_cast<float>(c.n_layer));
     case Init::dt_bias: {  // softplus(dt_bias) is log-uniform in [1e-3, 1e-1]
@@ -90,7 +96,8 @@ Checkpoint random_checkpoint(std::string_view name, std::uint64_t seed, DType ty
        fmt::join(random_shapes(), ", "));
 }
 
-Checkpoint random_checkpoint(const ModelConfig& config, std::string_view name, std::uint64_t seed, DType type) {
+Checkpoint random_checkpoint(const ModelConfig& config, std::string_view name, std::uint64_t seed,
+                             DType type) {
   Checkpoint checkpoint;
   checkpoint.name = name;
   checkpoint.format = "random";
@@ -101,7 +108,8 @@ Checkpoint random_checkpoint(const ModelConfig& config, std::string_view name, s
     const std::int64_t elements = *checked_elements(p.shape), width = p.shape.back(), rows = elements / width;
     const bool exact = p.precision == Precision::exact || width % block_of(type).elements != 0;
     const DType stored = exact ? DType::f32 : type;
-    const auto buffer = std::make_shared<std::vector<std::byte>>(static_cast<std::size_t>(*bytes_of(stored, elements)));
+    const auto buffer =
+        std::make_shared<std::vector<std::byte>>(static_cast<std::size_t>(*bytes_of(stored, elements)));
     const std::int64_t row_bytes = *bytes_of(stored, width);
     const std::uint64_t stream = mix(seed) + index;
     parallel_ranges(rows, [&](std::int64_t first, std::int64_t last) {

@@ -21,10 +21,14 @@ namespace fs = std::filesystem;
 // llama.cpp's numbers for general.file_type.
 std::uint32_t file_type(DType type) {
   switch (type) {
-    case DType::f32: return 0;
-    case DType::f16: return 1;
-    case DType::q8_0: return 7;
-    default: return 32;  // BF16
+    case DType::f32:
+      return 0;
+    case DType::f16:
+      return 1;
+    case DType::q8_0:
+      return 7;
+    default:
+      return 32;  // BF16
   }
 }
 
@@ -78,7 +82,8 @@ class NewFolder {
     std::error_code error;
     fs::permissions(temporary_, fs::perms(0755), error);
     fs::rename(temporary_, target_, error);
-    if (error) fail(ErrorCode::io, "{}: cannot rename the finished folder: {}", target_.string(), error.message());
+    if (error)
+      fail(ErrorCode::io, "{}: cannot rename the finished folder: {}", target_.string(), error.message());
     temporary_.clear();
   }
 
@@ -131,22 +136,27 @@ void save_gguf(const Checkpoint& checkpoint, const fs::path& path, DType type) {
 
 void save_folder(const Checkpoint& checkpoint, const fs::path& path, DType type) {
   if (block_of(type).elements != 1) {
-    fail(ErrorCode::unsupported, "{}: safetensors cannot hold {}; write a .gguf file", path.string(), name_of(type));
+    fail(ErrorCode::unsupported, "{}: safetensors cannot hold {}; write a .gguf file", path.string(),
+         name_of(type));
   }
   NewFolder folder(path);
   const auto tensors = official_tensors(checkpoint, type);
   std::vector<TensorToWrite> headers;
   for (const OfficialTensor& tensor : tensors) headers.push_back(tensor.header);
-  write_safetensors(folder / "model.safetensors", headers, [&](std::size_t i, std::span<std::byte> out) {
-    std::size_t at = 0;
-    for (const Parameter* p : tensors[i].parts) {
-      const auto bytes = static_cast<std::size_t>(*bytes_of(headers[i].dtype, *checked_elements(p->shape)));
-      convert(checkpoint.tensor(p->name), headers[i].dtype, out.subspan(at, bytes));
-      at += bytes;
-    }
-  }, {{"format", "pt"}});
+  write_safetensors(folder / "model.safetensors", headers,
+                    [&](std::size_t i, std::span<std::byte> out) {
+                      std::size_t at = 0;
+                      for (const Parameter* p : tensors[i].parts) {
+                        const auto bytes = static_cast<std::size_t>(
+                            *bytes_of(headers[i].dtype, *checked_elements(p->shape)));
+                        convert(checkpoint.tensor(p->name), headers[i].dtype, out.subspan(at, bytes));
+                        at += bytes;
+                      }
+                    },
+                    {{"format", "pt"}});
   write_text(folder / "config.json", config_to_json(checkpoint.config));
-  if (checkpoint.tokenizer) write_text(folder / "tokenizer.json", tokenizer_json(checkpoint.tokenizer->spec()));
+  if (checkpoint.tokenizer)
+    write_text(folder / "tokenizer.json", tokenizer_json(checkpoint.tokenizer->spec()));
   folder.commit();
 }
 

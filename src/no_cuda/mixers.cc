@@ -1,5 +1,5 @@
-// Stands in for the CUDA backend of src/mixers in a build without it: every entry says so. A build with CUDA leaves this
-// folder out and compiles the .cu files beside each mixer instead.
+// Stands in for the CUDA backend of src/mixers in a build without it: every entry says so. A build with CUDA
+// leaves this folder out and compiles the .cu files beside each mixer instead.
 #include "mixers/mamba3/mamba3.h"
 #include "no_cuda/no_cuda.h"
 
@@ -13,8 +13,8 @@ void mamba3_step(Arena&, const Mamba3Config&, const Mamba3Weights&, const float*
                  std::span<LayerState* const>) {
   no_cuda();
 }
-void mamba3_scan(Arena&, const Mamba3Config&, const Mamba3Weights&, const RowWindow&, const Mamba3ScanInput&, float*,
-                 float*, LayerState&) {
+void mamba3_scan(Arena&, const Mamba3Config&, const Mamba3Weights&, const RowWindow&, const Mamba3ScanInput&,
+                 float*, float*, LayerState&) {
   no_cuda();
 }
 

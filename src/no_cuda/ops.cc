@@ -1,5 +1,5 @@
-// Stands in for the CUDA backend of src/ops in a build without it: every entry says so. A build with CUDA leaves this
-// folder out and compiles the .cu files beside each operation instead.
+// Stands in for the CUDA backend of src/ops in a build without it: every entry says so. A build with CUDA
+// leaves this folder out and compiles the .cu files beside each operation instead.
 #include "no_cuda/no_cuda.h"
 #include "ops/cross_entropy/cross_entropy.h"
 #include "ops/embedding/embedding.h"
@@ -9,13 +9,23 @@
 
 namespace mamba3::cuda {
 
-void linear(const Matrix&, const float*, std::int64_t, float*) { no_cuda(); }
-void linear_step(const Matrix&, const float*, std::int64_t, float*) { no_cuda(); }
-void norm(const NormWeights&, const float*, std::int64_t, float*) { no_cuda(); }
-void swiglu(float*, const float*, std::int64_t) { no_cuda(); }
-void embedding(const Matrix&, std::span<const std::int32_t>, float*) { no_cuda(); }
-void cross_entropy(Arena&, const Matrix&, const float*, std::int64_t, std::int64_t, std::span<const std::int32_t>,
-                   double*) {
+void linear(const Matrix&, const float*, std::int64_t, float*) {
+  no_cuda();
+}
+void linear_step(const Matrix&, const float*, std::int64_t, float*) {
+  no_cuda();
+}
+void norm(const NormWeights&, const float*, std::int64_t, float*) {
+  no_cuda();
+}
+void swiglu(float*, const float*, std::int64_t) {
+  no_cuda();
+}
+void embedding(const Matrix&, std::span<const std::int32_t>, float*) {
+  no_cuda();
+}
+void cross_entropy(Arena&, const Matrix&, const float*, std::int64_t, std::int64_t,
+                   std::span<const std::int32_t>, double*) {
   no_cuda();
 }
 

@@ -182,8 +182,8 @@ TEST(Convert, RefusesBadSourcesAndTargets) {
   expect_refused(run({"convert", tiny("tiny-siso"), (folder / "full.gguf").string()}), {"no space left"});
   expect_refused(run({"convert", "--random", "no-such-shape", target}),
                  {"no-such-shape", "mamba3-siso-187m"});
-  expect_refused(run({"convert", target}), {"SRC", "DST"}, 2);
-  expect_refused(run({"convert", "a", "b", "--type", "q3"}), {"q3"}, 2);
+  expect_refused(run({"convert", target}), {"SRC", "DST"});
+  expect_refused(run({"convert", "a", "b", "--type", "q3"}), {"q3"});
 }
 
 TEST(Bench, ChecksAndMeasures) {
@@ -199,7 +199,7 @@ TEST(Bench, ChecksAndMeasures) {
     EXPECT_LE(object.at(rate).at("median"), object.at(rate).at("max"));
   }
   expect_refused(run({"bench", "-m", tiny("bad/nan-weights-checkpoint")}), {"out_proj.weight"});
-  expect_refused(run({"bench", "-n", "0"}), {"--tokens"}, 2);
+  expect_refused(run({"bench", "-n", "0"}), {"--tokens"});
 }
 
 TEST(Selftest, PassesGoldensAndFailsOthers) {

@@ -43,7 +43,8 @@ TEST(Sampler, TemperatureZeroTakesTheLikeliestAndTheFirstOfEquals) {
 TEST(Sampler, DrawsTheSoftmax) {
   double total = 0;
   for (const float l : kLogits) total += std::exp(l);
-  for (const auto& [id, share] : frequencies(plain())) EXPECT_NEAR(share, std::exp(kLogits[id]) / total, 0.01);
+  for (const auto& [id, share] : frequencies(plain()))
+    EXPECT_NEAR(share, std::exp(kLogits[id]) / total, 0.01);
 }
 
 TEST(Sampler, TemperatureBendsTheSoftmax) {
@@ -51,7 +52,8 @@ TEST(Sampler, TemperatureBendsTheSoftmax) {
   options.temperature = 0.5f;
   double total = 0;
   for (const float l : kLogits) total += std::exp(2 * l);
-  for (const auto& [id, share] : frequencies(options)) EXPECT_NEAR(share, std::exp(2 * kLogits[id]) / total, 0.01);
+  for (const auto& [id, share] : frequencies(options))
+    EXPECT_NEAR(share, std::exp(2 * kLogits[id]) / total, 0.01);
 }
 
 TEST(Sampler, FiltersKeepTheLikeliest) {

@@ -36,8 +36,8 @@ class StateFiles : public testing::Test {
 
 TEST_F(StateFiles, EveryTruncationIsRefused) {
   const std::string whole = test::read_file(path);
-  for (const std::size_t size : {std::size_t{0}, std::size_t{7}, std::size_t{63}, std::size_t{64}, whole.size() / 2,
-                                 whole.size() - 1}) {
+  for (const std::size_t size : {std::size_t{0}, std::size_t{7}, std::size_t{63}, std::size_t{64},
+                                 whole.size() / 2, whole.size() - 1}) {
     write(whole.substr(0, size));
     EXPECT_NE(refusal(model), "") << size;
   }
@@ -76,7 +76,8 @@ TEST_F(StateFiles, AFailedSaveLeavesTheOldState) {
 TEST_F(StateFiles, TheFingerprintTellsWeightsApart) {
   const Checkpoint a = load_checkpoint(test::fixtures() / "tiny-siso");
   Checkpoint b = a;
-  std::vector<std::byte> changed(b.tensors["norm_f.weight"].bytes.begin(), b.tensors["norm_f.weight"].bytes.end());
+  std::vector<std::byte> changed(b.tensors["norm_f.weight"].bytes.begin(),
+                                 b.tensors["norm_f.weight"].bytes.end());
   changed[0] ^= std::byte{1};
   b.tensors["norm_f.weight"].bytes = changed;
   EXPECT_EQ(fingerprint(a), fingerprint(load_checkpoint(test::fixtures() / "tiny-siso")));

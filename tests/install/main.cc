@@ -1,7 +1,6 @@
 // Loads a model through the installed headers and library and asks for one set of logits.
-#include <mamba3/mamba3.hpp>
-
 #include <cstdio>
+#include <mamba3/mamba3.hpp>
 #include <vector>
 
 int main(int argc, char** argv) {

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "formats/tensor_file.h"
+#include "model/finite.h"
 #include "support.h"
 
 namespace mamba3 {
@@ -74,8 +75,8 @@ TEST(Checkpoints, RandomWeightsDependOnTheSeedAlone) {
 class RoundTrips : public testing::TestWithParam<int> {
  protected:
   test::TemporaryFolder folder;
-  Checkpoint original =
-      random_checkpoint(small(GetParam() & 1, GetParam() & 2, GetParam() & 4, GetParam() & 8), "original", 5, DType::f32);
+  Checkpoint original = random_checkpoint(
+      small(GetParam() & 1, GetParam() & 2, GetParam() & 4, GetParam() & 8), "original", 5, DType::f32);
 
   void expect_same(const Checkpoint& found) {
     EXPECT_EQ(config_to_json(found.config), config_to_json(original.config));
@@ -109,7 +110,8 @@ TEST_P(RoundTrips, QuantizedWeightsKeepTheirErrorBoundAndExactOnesTheirBits) {
     EXPECT_EQ(found.tensor(p.name).dtype, DType::q8_0) << p.name;
     for (std::size_t i = 0; i < a.size(); ++i) {
       float largest = 0;
-      for (std::size_t j = i / 32 * 32; j < i / 32 * 32 + 32; ++j) largest = std::max(largest, std::fabs(a[j]));
+      for (std::size_t j = i / 32 * 32; j < i / 32 * 32 + 32; ++j)
+        largest = std::max(largest, std::fabs(a[j]));
       // Half a step of largest / 127, and the scale's own rounding to float16 (2^-11) of 127 steps.
       ASSERT_NEAR(a[i], b[i], largest / 127 * (0.5f + 127 * 0x1p-11f + 1e-3f)) << p.name;
     }
@@ -155,7 +157,8 @@ TEST_F(Damage, GgufFilesOfOtherModelsAreRefusedByName) {
 
 TEST_F(Damage, AHugeLayerCountIsRefusedBeforeATableIsMade) {
   std::filesystem::create_directory(folder / "m");
-  std::filesystem::copy(test::fixtures() / "tiny-siso" / "pytorch_model.bin", folder / "m" / "pytorch_model.bin");
+  std::filesystem::copy(test::fixtures() / "tiny-siso" / "pytorch_model.bin",
+                        folder / "m" / "pytorch_model.bin");
   std::ofstream(folder / "m" / "config.json")
       << R"({"d_model": 32, "n_layer": 100000, "vocab_size": 61, "ssm_cfg": {"layer": "Mamba3", "d_state": 8}})";
   EXPECT_NE(refusal(folder / "m").find("n_layer is 100000"), std::string::npos) << refusal(folder / "m");
@@ -163,7 +166,8 @@ TEST_F(Damage, AHugeLayerCountIsRefusedBeforeATableIsMade) {
 
 TEST_F(Damage, AConfigurationThatIgnoresTensorsIsRefused) {
   std::filesystem::create_directory(folder / "m");
-  std::filesystem::copy(test::fixtures() / "tiny-mimo" / "pytorch_model.bin", folder / "m" / "pytorch_model.bin");
+  std::filesystem::copy(test::fixtures() / "tiny-mimo" / "pytorch_model.bin",
+                        folder / "m" / "pytorch_model.bin");
   std::string config = test::read_file(test::fixtures() / "tiny-mimo" / "config.json");
   config.replace(config.find("\"is_outproj_norm\": true"), 23, "\"is_outproj_norm\": false");
   std::ofstream(folder / "m" / "config.json") << config;
@@ -178,7 +182,8 @@ TEST_F(Damage, NothingIsWrittenOverAFolderInUse) {
   EXPECT_THROW(save_folder(c, folder / "q", DType::q8_0), Error);
   EXPECT_THROW(save_gguf(c, "/dev/full", DType::f32), Error);
   std::set<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) names.insert(entry.path().filename());
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
+    names.insert(entry.path().filename());
   EXPECT_EQ(names, (std::set<std::string>{"m"})) << "something was left behind";
 }
 

@@ -7,7 +7,8 @@
 namespace mamba3 {
 namespace {
 
-constexpr const char* kSmallest = R"({"d_model": 64, "n_layer": 1, "vocab_size": 61, "ssm_cfg": {"layer": "Mamba3"}})";
+constexpr const char* kSmallest =
+    R"({"d_model": 64, "n_layer": 1, "vocab_size": 61, "ssm_cfg": {"layer": "Mamba3"}})";
 
 std::string refusal(const std::string& json) {
   try {
@@ -47,9 +48,10 @@ TEST(Config, MissingKeysTakeTheReferencesDefaults) {
 }
 
 TEST(Config, WritesWhatItReads) {
-  ModelConfig c = parse_config(with_ssm(R"("is_mimo": true, "mimo_rank": 3, "rope_fraction": 0.3, "A_floor": 0.25,
+  ModelConfig c =
+      parse_config(with_ssm(R"("is_mimo": true, "mimo_rank": 3, "rope_fraction": 0.3, "A_floor": 0.25,
       "A_activation": "softplus", "is_outproj_norm": true, "ngroups": 2, "headdim": 32, "expand": 4, "d_state": 20)"),
-                               "config.json");
+                   "config.json");
   c.rms_norm = c.tie_embeddings = false;
   const ModelConfig again = parse_config(config_to_json(c), "config.json");
   EXPECT_EQ(config_to_json(again), config_to_json(c));
@@ -69,7 +71,8 @@ class ConfigRefusals : public testing::TestWithParam<Refused> {};
 TEST_P(ConfigRefusals, AreOneSentenceWithTheFieldAndTheValue) {
   const std::string message = refusal(GetParam().json);
   ASSERT_NE(message, "") << GetParam().json;
-  for (const std::string& word : GetParam().words) EXPECT_NE(message.find(word), std::string::npos) << message;
+  for (const std::string& word : GetParam().words)
+    EXPECT_NE(message.find(word), std::string::npos) << message;
   EXPECT_EQ(message.find('\n'), std::string::npos);
 }
 
@@ -82,11 +85,13 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{R"({"d_model": "x", "n_layer": 1, "vocab_size": 61})", {"d_model", "\"x\""}},
         Refused{R"({"d_model": 64.5, "n_layer": 1, "vocab_size": 61})", {"d_model", "64.5"}},
         Refused{R"({"d_model": 18446744073709551615, "n_layer": 1, "vocab_size": 61})", {"d_model"}},
-        Refused{R"({"d_model": 64, "n_layer": 0, "vocab_size": 61, "ssm_cfg": {"layer": "Mamba3"}})", {"n_layer", "0"}},
+        Refused{R"({"d_model": 64, "n_layer": 0, "vocab_size": 61, "ssm_cfg": {"layer": "Mamba3"}})",
+                {"n_layer", "0"}},
         Refused{R"({"d_model": 64, "n_layer": 1, "vocab_size": -3, "ssm_cfg": {"layer": "Mamba3"}})",
                 {"vocab_size", "-3"}},
         Refused{with_ssm(R"("headdim": 5)"), {"headdim", "5", "128"}},
-        Refused{with_ssm(R"("headdim": 0)"), {"headdim", "0"}}, Refused{with_ssm(R"("ngroups": 3)"), {"ngroups", "3"}},
+        Refused{with_ssm(R"("headdim": 0)"), {"headdim", "0"}},
+        Refused{with_ssm(R"("ngroups": 3)"), {"ngroups", "3"}},
         Refused{with_ssm(R"("d_state": 7)"), {"d_state", "7"}},
         Refused{with_ssm(R"("d_state": 4611686018427387904)"), {"d_state"}},
         Refused{with_ssm(R"("expand": 9223372036854775807)"), {"expand"}},

@@ -4,8 +4,8 @@
 #include <cstdint>
 
 #include "core/parameter.h"
-#include "mixers/layer.h"
 #include "ops/linear/linear.h"
+#include "ops/rows.h"
 
 namespace mamba3 {
 
@@ -20,7 +20,8 @@ struct MlpWeights {
 ParameterTable mlp_parameters(std::int64_t d_model, std::int64_t width);
 
 /// x [window.rows, D] to out [window.rows, D]; rows without a token hold anything.
-void mlp_forward(const Exec& exec, const MlpWeights& weights, const RowWindow& window, const float* x, float* out);
+void mlp_forward(const Exec& exec, const MlpWeights& weights, const RowWindow& window, const float* x,
+                 float* out);
 
 /// Single tokens: x, out [rows, D].
 void mlp_step(const Exec& exec, const MlpWeights& weights, const float* x, std::int64_t rows, float* out);

@@ -71,7 +71,7 @@ class HeadScratch {
  public:
   HeadScratch(Arena& arena, const Mamba3Layout& layout)
       : size_(head_scratch(layout)), memory_(arena.take<float>(size_ * threads())) {}
-  float* mine() const { return memory_ + size_ * omp_get_thread_num(); }
+  float* mine() const { return memory_ + size_ * thread_index(); }
 
  private:
   std::int64_t size_;

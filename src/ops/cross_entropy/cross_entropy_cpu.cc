@@ -65,8 +65,8 @@ struct Running {
 
 }  // namespace
 
-void cpu::cross_entropy(Arena& arena, const Matrix& head, const float* hidden, std::int64_t rows, std::int64_t begin,
-                        std::span<const std::int32_t> targets, double* nll) {
+void cpu::cross_entropy(Arena& arena, const Matrix& head, const float* hidden, std::int64_t rows,
+                        std::int64_t begin, std::span<const std::int32_t> targets, double* nll) {
   const Arena::Scope scope(arena);
   const auto count = static_cast<std::int64_t>(targets.size());
   auto* logits = arena.take<float>(kBlockRows * kSlice);

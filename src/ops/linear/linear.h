@@ -10,9 +10,9 @@
 
 namespace mamba3 {
 
-/// Rows of activations in one library product: the product of a row is then always the same computation, whatever
-/// else is in the block, so a prompt gives the same bits however it is cut. 64 rows reach nine tenths of the
-/// rate of long ones on AVX-512 (see docs/numerics.md) and waste little on a short prompt.
+/// Rows of activations in one library product: the product of a row is then always the same computation,
+/// whatever else is in the block, so a prompt gives the same bits however it is cut. 64 rows reach nine
+/// tenths of the rate of long ones on AVX-512 (see docs/numerics.md) and waste little on a short prompt.
 inline constexpr std::int64_t kBlockRows = 64;
 
 /// A weight matrix as it is stored: `rows` outputs of `cols` inputs, row-major. Any alignment.
@@ -34,8 +34,8 @@ Matrix matrix_of(const TensorView& tensor);
 /// Rows without a token may hold anything.
 void linear(Device device, const Matrix& W, const float* x, std::int64_t rows, float* y);
 
-/// The same for the single tokens of a decode step: x [rows, W.cols], y [rows, W.rows], any number of rows, each
-/// with bits of its own (a batch gives what its rows give alone). Weights are read once.
+/// The same for the single tokens of a decode step: x [rows, W.cols], y [rows, W.rows], any number of rows,
+/// each with bits of its own (a batch gives what its rows give alone). Weights are read once.
 void linear_step(Device device, const Matrix& W, const float* x, std::int64_t rows, float* y);
 
 namespace cpu {

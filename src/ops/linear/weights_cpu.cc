@@ -28,14 +28,16 @@ HWY_INLINE V scale_of(const std::byte* block) {
   return hn::PromoteTo(D(), hn::BitCast(half, hn::Set(d16, bits)));
 }
 
-// One reader a type: `span` elements are read at once, from element k of a row, as `span / lanes` vectors that `take`
-// gets one by one with the offset of each; `scale` then applies to the sum of their products.
+// One reader a type: `span` elements are read at once, from element k of a row, as `span / lanes` vectors
+// that `take` gets one by one with the offset of each; `scale` then applies to the sum of their products.
 template <DType kType>
 struct Reader;
 
 template <>
 struct Reader<DType::f32> {
-  static HWY_INLINE V vector(const std::byte* row, std::int64_t k) { return load_unaligned<float>(row + k * 4); }
+  static HWY_INLINE V vector(const std::byte* row, std::int64_t k) {
+    return load_unaligned<float>(row + k * 4);
+  }
 };
 
 template <>
@@ -62,10 +64,11 @@ HWY_INLINE V int8_vector(const std::byte* from) {
   return hn::ConvertTo(D(), hn::PromoteTo(d32, bytes));
 }
 
-// Dot products of `kRows` rows that lie `stride` bytes apart with x; one accumulator a row, so that a row's bits do not
-// depend on how rows are grouped.
+// Dot products of `kRows` rows that lie `stride` bytes apart with x; one accumulator a row, so that a row's
+// bits do not depend on how rows are grouped.
 template <DType kType, int kRows>
-HWY_INLINE void dot_tile(const std::byte* row, std::int64_t stride, const float* x, std::int64_t cols, float* sums) {
+HWY_INLINE void dot_tile(const std::byte* row, std::int64_t stride, const float* x, std::int64_t cols,
+                         float* sums) {
   const D d;
   const std::int64_t L = lanes();
   V sum[kRows];
@@ -108,7 +111,8 @@ HWY_INLINE void dot_tile(const std::byte* row, std::int64_t stride, const float*
 constexpr int kDotRows = 4;
 
 template <DType kType>
-void dot_rows_of(const Matrix& W, std::int64_t first, std::int64_t last, const float* x, std::int64_t rows, float* y) {
+void dot_rows_of(const Matrix& W, std::int64_t first, std::int64_t last, const float* x, std::int64_t rows,
+                 float* y) {
   const std::int64_t stride = W.row_bytes();
   for (std::int64_t j = first; j < last; j += kDotRows) {
     const std::byte* row = W.data + j * stride;
@@ -144,13 +148,19 @@ void decode_row(const std::byte* row, std::int64_t cols, float* out) {
   }
 }
 
-void dot_rows(const Matrix& W, std::int64_t first, std::int64_t last, const float* x, std::int64_t rows, float* y) {
+void dot_rows(const Matrix& W, std::int64_t first, std::int64_t last, const float* x, std::int64_t rows,
+              float* y) {
   switch (W.dtype) {
-    case DType::f32: return dot_rows_of<DType::f32>(W, first, last, x, rows, y);
-    case DType::bf16: return dot_rows_of<DType::bf16>(W, first, last, x, rows, y);
-    case DType::f16: return dot_rows_of<DType::f16>(W, first, last, x, rows, y);
-    case DType::q8_0: return dot_rows_of<DType::q8_0>(W, first, last, x, rows, y);
-    default: return;  // ruled out when the model is loaded
+    case DType::f32:
+      return dot_rows_of<DType::f32>(W, first, last, x, rows, y);
+    case DType::bf16:
+      return dot_rows_of<DType::bf16>(W, first, last, x, rows, y);
+    case DType::f16:
+      return dot_rows_of<DType::f16>(W, first, last, x, rows, y);
+    case DType::q8_0:
+      return dot_rows_of<DType::q8_0>(W, first, last, x, rows, y);
+    default:
+      return;  // ruled out when the model is loaded
   }
 }
 
@@ -159,11 +169,20 @@ void decode_rows(const Matrix& W, std::int64_t first, std::int64_t count, float*
     const std::byte* row = W.row(first + j);
     float* to = out + j * W.cols;
     switch (W.dtype) {
-      case DType::f32: decode_row<DType::f32>(row, W.cols, to); break;
-      case DType::bf16: decode_row<DType::bf16>(row, W.cols, to); break;
-      case DType::f16: decode_row<DType::f16>(row, W.cols, to); break;
-      case DType::q8_0: decode_row<DType::q8_0>(row, W.cols, to); break;
-      default: break;  // ruled out when the model is loaded
+      case DType::f32:
+        decode_row<DType::f32>(row, W.cols, to);
+        break;
+      case DType::bf16:
+        decode_row<DType::bf16>(row, W.cols, to);
+        break;
+      case DType::f16:
+        decode_row<DType::f16>(row, W.cols, to);
+        break;
+      case DType::q8_0:
+        decode_row<DType::q8_0>(row, W.cols, to);
+        break;
+      default:
+        break;  // ruled out when the model is loaded
     }
   }
 }
@@ -183,7 +202,8 @@ void decode_rows(const Matrix& W, std::int64_t first, std::int64_t count, float*
   HWY_DYNAMIC_DISPATCH(decode_rows)(W, first, count, out);
 }
 
-void dot_rows(const Matrix& W, std::int64_t first, std::int64_t last, const float* x, std::int64_t rows, float* y) {
+void dot_rows(const Matrix& W, std::int64_t first, std::int64_t last, const float* x, std::int64_t rows,
+              float* y) {
   HWY_DYNAMIC_DISPATCH(dot_rows)(W, first, last, x, rows, y);
 }
 

@@ -11,6 +11,7 @@ namespace mamba3::cpu {
 void decode_rows(const Matrix& W, std::int64_t first, std::int64_t count, float* out);
 
 /// y[i, j] = sum_k x[i, k] W[j, k] for j in [first, last) and all `rows` rows of x; y [rows, W.rows].
-void dot_rows(const Matrix& W, std::int64_t first, std::int64_t last, const float* x, std::int64_t rows, float* y);
+void dot_rows(const Matrix& W, std::int64_t first, std::int64_t last, const float* x, std::int64_t rows,
+              float* y);
 
 }  // namespace mamba3::cpu

@@ -32,7 +32,8 @@ void norm_row(const NormWeights& w, const float* x, float* out) {
   const auto width = static_cast<float>(w.width);
   const float mean = w.bias == nullptr ? 0.0f : sum_of(x, w.width, [](V v) { return v; }) / width;
   const V shift = hn::Set(d, mean);
-  const float squares = sum_of(x, w.width, [&](V v) { return hn::Mul(hn::Sub(v, shift), hn::Sub(v, shift)); });
+  const float squares =
+      sum_of(x, w.width, [&](V v) { return hn::Mul(hn::Sub(v, shift), hn::Sub(v, shift)); });
   const float scale = 1.0f / std::sqrt(squares / width + kNormEps);
   for (std::int64_t i = 0; i < w.width; ++i) {
     const float normed = (x[i] - mean) * scale * w.weight[i];

@@ -1,5 +1,5 @@
-// Shared vocabulary of the SIMD files: one vector type, the functions that Highway lacks, and a small matrix product.
-// Included once per instruction set (Highway's foreach_target), hence the unusual guard.
+// Shared vocabulary of the SIMD files: one vector type, the functions that Highway lacks, and a small matrix
+// product. Included once per instruction set (Highway's foreach_target), hence the unusual guard.
 
 #if defined(MAMBA3_OPS_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MAMBA3_OPS_SIMD_INL_H_
@@ -22,7 +22,9 @@ namespace hn = hwy::HWY_NAMESPACE;
 using D = hn::CappedTag<float, kPadding>;
 using V = hn::Vec<D>;
 
-HWY_INLINE std::int64_t lanes() { return static_cast<std::int64_t>(hn::Lanes(D())); }
+HWY_INLINE std::int64_t lanes() {
+  return static_cast<std::int64_t>(hn::Lanes(D()));
+}
 
 /// 1 / (1 + e^-v). e^-|v| never overflows, so both halves are exact to a few units of the last place.
 HWY_INLINE V sigmoid(V v) {
@@ -32,7 +34,9 @@ HWY_INLINE V sigmoid(V v) {
   return hn::Div(hn::IfThenElse(hn::Ge(v, hn::Zero(d)), one, e), hn::Add(one, e));
 }
 
-HWY_INLINE V silu(V v) { return hn::Mul(v, sigmoid(v)); }
+HWY_INLINE V silu(V v) {
+  return hn::Mul(v, sigmoid(v));
+}
 
 /// log(1 + e^v); the identity above 20, as PyTorch has it.
 HWY_INLINE V softplus(V v) {
@@ -62,13 +66,15 @@ inline constexpr int kTileRows = 4;
 inline constexpr int kTileVectors = HWY_TARGET <= HWY_AVX3 ? 4 : 2;
 
 template <int kRows, int kVectors>
-HWY_INLINE void product_tile(const float* a, std::int64_t a_row, std::int64_t a_col, const float* b, std::int64_t ldb,
-                             std::int64_t inner, float* out, std::int64_t ldo, bool accumulate) {
+HWY_INLINE void product_tile(const float* a, std::int64_t a_row, std::int64_t a_col, const float* b,
+                             std::int64_t ldb, std::int64_t inner, float* out, std::int64_t ldo,
+                             bool accumulate) {
   const D d;
   const std::int64_t L = lanes();
   V sum[kRows][kVectors];
   for (int i = 0; i < kRows; ++i) {
-    for (int j = 0; j < kVectors; ++j) sum[i][j] = accumulate ? hn::Load(d, out + i * ldo + j * L) : hn::Zero(d);
+    for (int j = 0; j < kVectors; ++j)
+      sum[i][j] = accumulate ? hn::Load(d, out + i * ldo + j * L) : hn::Zero(d);
   }
   for (std::int64_t k = 0; k < inner; ++k) {
     V right[kVectors];
@@ -83,21 +89,22 @@ HWY_INLINE void product_tile(const float* a, std::int64_t a_row, std::int64_t a_
   }
 }
 
-/// out[i, j] (+)= sum_k a(i, k) b[k, j] for i < rows, j < cols; a(i, k) = a[i a_row + k a_col]. rows is a multiple
-/// of kTileRows, cols of kPadding; b and out are aligned to 64 bytes, ldb and ldo multiples of kPadding. Each
-/// element is one chain of fused multiply-adds over k: its bits depend on nothing else.
+/// out[i, j] (+)= sum_k a(i, k) b[k, j] for i < rows, j < cols; a(i, k) = a[i a_row + k a_col]. rows is a
+/// multiple of kTileRows, cols of kPadding; b and out are aligned to 64 bytes, ldb and ldo multiples of
+/// kPadding. Each element is one chain of fused multiply-adds over k: its bits depend on nothing else.
 HWY_INLINE void small_product(std::int64_t rows, std::int64_t cols, std::int64_t inner, const float* a,
-                              std::int64_t a_row, std::int64_t a_col, const float* b, std::int64_t ldb, float* out,
-                              std::int64_t ldo, bool accumulate) {
+                              std::int64_t a_row, std::int64_t a_col, const float* b, std::int64_t ldb,
+                              float* out, std::int64_t ldo, bool accumulate) {
   const std::int64_t L = lanes();
   for (std::int64_t i = 0; i < rows; i += kTileRows) {
     std::int64_t j = 0;
     for (; j + kTileVectors * L <= cols; j += kTileVectors * L) {
-      product_tile<kTileRows, kTileVectors>(a + i * a_row, a_row, a_col, b + j, ldb, inner, out + i * ldo + j, ldo,
-                                            accumulate);
+      product_tile<kTileRows, kTileVectors>(a + i * a_row, a_row, a_col, b + j, ldb, inner, out + i * ldo + j,
+                                            ldo, accumulate);
     }
     for (; j < cols; j += L) {
-      product_tile<kTileRows, 1>(a + i * a_row, a_row, a_col, b + j, ldb, inner, out + i * ldo + j, ldo, accumulate);
+      product_tile<kTileRows, 1>(a + i * a_row, a_row, a_col, b + j, ldb, inner, out + i * ldo + j, ldo,
+                                 accumulate);
     }
   }
 }
