@@ -13,10 +13,19 @@
 namespace mamba3::cpu {
 namespace {
 
-// Output columns of one library product: with a block of 64 rows, 192 reach the library's rate
-// (docs/numerics.md), and 192 decoded rows of a d_model of 1,024 fill three quarters of a 1 MB second-level
-// cache.
-constexpr std::int64_t kPanel = 192;
+// Most output columns of one library product: with a block of 64 rows, 416 come within a twentieth of the
+// library's best rate (docs/numerics.md), and their decoded weights still fit the second-level cache up to a
+// d_model of 600.
+constexpr std::int64_t kWidestPanel = 416;
+// Columns of a panel are whole vectors of the library's kernels (three of AVX-512), but for the last panel.
+constexpr std::int64_t kPanelGrain = 48;
+
+// As many panels as the threads can share evenly.
+std::int64_t panel_width(std::int64_t columns) {
+  const std::int64_t n = threads();
+  const std::int64_t panels = n * ((columns + n * kWidestPanel - 1) / (n * kWidestPanel));
+  return ((columns + panels - 1) / panels + kPanelGrain - 1) / kPanelGrain * kPanelGrain;
+}
 
 // Multiply-adds below which one thread is faster than waking the others: 2 microseconds at 10 per nanosecond.
 constexpr std::int64_t kWorthSharing = 20'000;
@@ -27,7 +36,7 @@ const float* panel_of(const Matrix& W, std::int64_t first, std::int64_t count, s
   if (W.dtype == DType::f32 && reinterpret_cast<std::uintptr_t>(stored) % alignof(float) == 0) {
     return reinterpret_cast<const float*>(stored);
   }
-  buffer.resize(static_cast<std::size_t>(std::max<std::int64_t>(count, kPanel) * W.cols));
+  buffer.resize(static_cast<std::size_t>(count * W.cols));
   decode_rows(W, first, count, buffer.data());
   return buffer.data();
 }
@@ -47,14 +56,13 @@ class LibraryOnOneThread {
 }  // namespace
 
 void linear(const Matrix& W, const float* x, std::int64_t rows, float* y) {
-  const std::int64_t panels = (W.rows + kPanel - 1) / kPanel;
+  const std::int64_t width = panel_width(W.rows), panels = (W.rows + width - 1) / width;
   // Each panel on one thread, and the library called by each alone: the bits do not depend on the number of
   // threads.
   parallel_each(panels, [&](std::int64_t panel) {
     thread_local std::vector<float> buffer;
     const LibraryOnOneThread alone;
-    const std::int64_t first = panel * kPanel;
-    const std::int64_t count = std::min(kPanel, W.rows - first);
+    const std::int64_t first = panel * width, count = std::min(width, W.rows - first);
     const float* weights = panel_of(W, first, count, buffer);
     for (std::int64_t row = 0; row < rows; row += kBlockRows) {
       const dnnl_status_t status =
