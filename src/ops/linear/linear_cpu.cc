@@ -20,10 +20,10 @@ constexpr std::int64_t kWidestPanel = 416;
 // Columns of a panel are whole vectors of the library's kernels (three of AVX-512), but for the last panel.
 constexpr std::int64_t kPanelGrain = 48;
 
-// As many panels as the threads can share evenly.
+// An even number of panels, which two threads share without a rest. It follows from the columns alone: the
+// library's bits may depend on the width, and they shall not depend on the number of threads.
 std::int64_t panel_width(std::int64_t columns) {
-  const std::int64_t n = threads();
-  const std::int64_t panels = n * ((columns + n * kWidestPanel - 1) / (n * kWidestPanel));
+  const std::int64_t panels = 2 * ((columns + 2 * kWidestPanel - 1) / (2 * kWidestPanel));
   return ((columns + panels - 1) / panels + kPanelGrain - 1) / kPanelGrain * kPanelGrain;
 }
 
