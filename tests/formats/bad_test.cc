@@ -51,8 +51,8 @@ TEST_P(BadFile, IsRefusedByNameAndTheControlLoads) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Manifest, BadFile, testing::ValuesIn(rows()), [](const auto& info) {
-  std::string name = info.param.path;
+INSTANTIATE_TEST_SUITE_P(Manifest, BadFile, testing::ValuesIn(rows()), [](const auto& each) {
+  std::string name = each.param.path;
   for (char& c : name) {
     if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
   }

@@ -139,6 +139,25 @@ TEST_P(Sessions, RefusesWhatItCannotRead) {
   EXPECT_EQ(logits(session), before) << "a refused token must leave the session as it was";
 }
 
+// On a model whose products are wide enough to be shared.
+TEST(DefaultModel, AnyNumberOfThreadsGivesTheSameBits) {
+  const auto path = test::fixtures().parent_path().parent_path() / "models" / "classics-siso-20m-q8_0.gguf";
+  const Model model = Model::load(path);
+  std::vector<TokenId> ids;
+  for (int i = 0; i < 100; ++i) ids.push_back((i * 7919 + 13) % 8192);
+  std::vector<float> expected;
+  for (const int count : {1, 2, 3, 5}) {
+    set_threads(count);
+    Session session(model);
+    session.prefill(ids);
+    session.step(7);
+    const auto found = session.logits();
+    if (expected.empty()) expected.assign(found.begin(), found.end());
+    EXPECT_TRUE(std::ranges::equal(found, expected)) << count << " threads";
+  }
+  set_threads(0);
+}
+
 INSTANTIATE_TEST_SUITE_P(Tiny, Sessions, testing::Values("tiny-siso", "tiny-mimo"),
                          [](const auto& each) { return std::string(each.param).substr(5); });
 
