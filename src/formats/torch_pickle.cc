@@ -67,7 +67,7 @@ class Machine : private PickleReader {
 
   std::vector<Ref> pop_many(std::size_t count) {
     if (stack_.size() - floor() < count) bad("the stack holds fewer than {} values", count);
-    const std::vector<Ref> items(stack_.end() - static_cast<std::ptrdiff_t>(count), stack_.end());
+    std::vector<Ref> items(stack_.end() - static_cast<std::ptrdiff_t>(count), stack_.end());
     stack_.resize(stack_.size() - count);
     return items;
   }

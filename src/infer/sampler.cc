@@ -53,9 +53,8 @@ TokenId Sampler::sample(std::span<const float> logits, std::int64_t words) {
   for (std::size_t i = 0; i < count; ++i) candidates_[i] = {static_cast<TokenId>(i), logits[i]};
   if (options_.repeat_penalty != 1.0f) {
     std::vector<TokenId> seen = state_.recent;
-    std::ranges::sort(seen);
-    const auto repeated = std::ranges::unique(seen);
-    seen.erase(repeated.begin(), repeated.end());
+    std::sort(seen.begin(), seen.end());
+    seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
     for (const TokenId id : seen) {
       if (static_cast<std::size_t>(id) >= count) continue;
       float& logit = candidates_[id].logit;
