@@ -4,17 +4,10 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/splitmix.h"
 
 namespace mamba3 {
 namespace {
-
-// splitmix64 (Steele, Lea and Flood 2014), as a function of the position in the stream.
-std::uint64_t mix(std::uint64_t i) {
-  i += 0x9e3779b97f4a7c15u;
-  i = (i ^ (i >> 30)) * 0xbf58476d1ce4e5b9u;
-  i = (i ^ (i >> 27)) * 0x94d049bb133111ebu;
-  return i ^ (i >> 31);
-}
 
 void check_range(const char* name, double value, double least, double most) {
   if (!(value >= least && value <= most)) {
@@ -38,7 +31,7 @@ Sampler::Sampler(const SamplerOptions& options) : options_(options) {
 }
 
 double Sampler::uniform() {
-  return static_cast<double>(mix(mix(options_.seed) + state_.draws++) >> 11) * 0x1p-53;
+  return random_uniform(options_.seed, state_.draws++);
 }
 
 void Sampler::accept(TokenId id) {

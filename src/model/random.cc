@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/splitmix.h"
 #include "core/threads.h"
 #include "model/checkpoint.h"
 
@@ -35,21 +36,9 @@ ModelConfig config_of(const NamedShape& shape) {
   return c;
 }
 
-// splitmix64: the i-th number of a stream without the ones before it, so that threads draw apart.
-std::uint64_t mix(std::uint64_t i) {
-  i += 0x9e3779b97f4a7c15u;
-  i = (i ^ (i >> 30)) * 0xbf58476d1ce4e5b9u;
-  i = (i ^ (i >> 27)) * 0x94d049bb133111ebu;
-  return i ^ (i >> 31);
-}
-
-double uniform(std::uint64_t stream, std::uint64_t i) {
-  return static_cast<double>(mix(mix(stream) + i) >> 11) * 0x1p-53;
-}
-
 // Mean 0, variance 1: the sum of four 16-bit uniforms is near enough to a normal for weights.
 float bell(std::uint64_t stream, std::uint64_t i) {
-  const std::uint64_t bits = mix(mix(stream) + i);
+  const std::uint64_t bits = random_bits(stream, i);
   const auto sum =
       static_cast<float>((bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48));
   return (sum / 65536.0f - 2.0f) * 1.7320508f;
@@ -73,7 +62,8 @@ float value_of(const Parameter& p, const ModelConfig& c, std::uint64_t stream, s
     case Init::residual_out:
       return bell(stream, index) / std::sqrt(3.0f * width * static_cast<float>(c.n_layer));
     case Init::dt_bias: {  // softplus(dt_bias) is log-uniform in [1e-3, 1e-1]
-      const double dt = std::max(1e-4, std::exp(std::log(1e-3) + uniform(stream, index) * std::log(100.0)));
+      const double dt =
+          std::max(1e-4, std::exp(std::log(1e-3) + random_uniform(stream, index) * std::log(100.0)));
       return static_cast<float>(std::log(std::expm1(dt)));
     }
   }
@@ -111,7 +101,7 @@ Checkpoint random_checkpoint(const ModelConfig& config, std::string_view name, s
     const auto buffer =
         std::make_shared<std::vector<std::byte>>(static_cast<std::size_t>(*bytes_of(stored, elements)));
     const std::int64_t row_bytes = *bytes_of(stored, width);
-    const std::uint64_t stream = mix(seed) + index;
+    const std::uint64_t stream = splitmix(seed) + index;
     parallel_ranges(rows, [&](std::int64_t first, std::int64_t last) {
       std::vector<float> row(static_cast<std::size_t>(width));
       for (std::int64_t i = first; i < last; ++i) {

@@ -28,8 +28,7 @@ HWY_INLINE V scale_of(const std::byte* block) {
   return hn::PromoteTo(D(), hn::BitCast(half, hn::Set(d16, bits)));
 }
 
-// One reader a type: `span` elements are read at once, from element k of a row, as `span / lanes` vectors
-// that `take` gets one by one with the offset of each; `scale` then applies to the sum of their products.
+// A plain type's values from element k of a row, as one vector.
 template <DType kType>
 struct Reader;
 
