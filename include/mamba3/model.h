@@ -43,7 +43,8 @@ class Model {
   std::shared_ptr<const Network> network_;
 };
 
-/// Threads that later work uses, in the whole process; 0 stands for the physical cores.
+/// Threads that later work uses, in the whole process; 0 stands for the physical cores. Not while sessions
+/// are at work.
 void set_threads(int threads);
 int threads();
 
