@@ -3,8 +3,12 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
+#include <map>
+#include <mutex>
 #include <utility>
 
 #include "core/descriptor.h"
@@ -34,6 +38,35 @@ std::size_t size_of_regular_file(const Descriptor& file, const std::filesystem::
   return static_cast<std::size_t>(status.st_size);
 }
 
+// Where the mappings of this process lie: address to size.
+class Mappings {
+ public:
+  void add(const std::byte* data, std::size_t size) {
+    const std::lock_guard lock(mutex_);
+    sizes_[data] = size;
+  }
+  void remove(const std::byte* data) {
+    const std::lock_guard lock(mutex_);
+    sizes_.erase(data);
+  }
+  bool contain(std::span<const std::byte> bytes) {
+    const std::lock_guard lock(mutex_);
+    const auto after = sizes_.upper_bound(bytes.data());
+    if (after == sizes_.begin()) return false;
+    const auto& [data, size] = *std::prev(after);
+    return bytes.data() + bytes.size() <= data + size;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<const std::byte*, std::size_t> sizes_;
+};
+
+Mappings& mappings() {
+  static Mappings all;
+  return all;
+}
+
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
@@ -47,10 +80,13 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   }
   data_ = static_cast<const std::byte*>(address);
   size_ = size;
+  mappings().add(data_, size_);
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
+  if (data_ == nullptr) return;
+  mappings().remove(data_);
+  munmap(const_cast<std::byte*>(data_), size_);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
@@ -63,6 +99,14 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   return *this;
+}
+
+void give_back_pages(std::span<const std::byte> bytes) {
+  if (!mappings().contain(bytes)) return;
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data());
+  const std::uintptr_t first = (begin + page - 1) / page * page, last = (begin + bytes.size()) / page * page;
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
 }  // namespace mamba3

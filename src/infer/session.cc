@@ -62,7 +62,7 @@ std::span<const float> Session::logits() {
   if (s.hidden.empty()) fail(ErrorCode::invalid_argument, "there are no logits before the first token");
   if (!s.logits_known) {
     s.logits.resize(static_cast<std::size_t>(s.model.vocab_size()));
-    s.model.network().logits(s.hidden.data(), 1, s.logits.data());
+    s.model.network().logits(s.arena, s.hidden.data(), 1, s.logits.data());
     if (!std::ranges::all_of(s.logits, [](float v) { return std::isfinite(v); })) s.not_finite();
     s.logits_known = true;
   }

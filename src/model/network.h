@@ -12,6 +12,7 @@
 #include "mamba3/tokenizer.h"
 #include "mixers/layer.h"
 #include "model/checkpoint.h"
+#include "ops/exec.h"
 
 namespace mamba3 {
 
@@ -27,10 +28,15 @@ using HiddenVisitor = std::function<void(const RowWindow& window, const float* h
 using ResidualVisitor =
     std::function<void(std::int64_t depth, const RowWindow& window, const float* residual)>;
 
+struct NetworkOptions {
+  Device device = Device::cpu;
+  bool exact = false;  ///< activations enter every product as float32 (ops/linear/linear.h)
+};
+
 /// Immutable; many sessions and threads may share one, each with an Arena of its own.
 class Network {
  public:
-  explicit Network(Checkpoint checkpoint, Device device = Device::cpu);
+  explicit Network(Checkpoint checkpoint, const NetworkOptions& options = {});
   ~Network();
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
@@ -44,14 +50,15 @@ class Network {
   /// Reads `ids` (not empty) after what `state` has seen, in windows of a fixed largest size. last_hidden
   /// [d_model]: the last token's, after the final norm. Any division into calls gives the same bits.
   void prefill(Arena& arena, std::span<const TokenId> ids, NetworkState& state, float* last_hidden,
-               const HiddenVisitor& on_hidden = {}, const ResidualVisitor& on_residual = {}) const;
+               const HiddenVisitor& on_hidden = {}, const ResidualVisitor& on_residual = {},
+               LinearObserver* observer = nullptr) const;
 
   /// One token for each session; hidden [ids.size(), d_model] after the final norm.
   void step(Arena& arena, std::span<const TokenId> ids, std::span<NetworkState* const> states,
             float* hidden) const;
 
   /// hidden [rows, d_model] to logits [rows, vocab_rows]; every row has bits of its own.
-  void logits(const float* hidden, std::int64_t rows, float* logits) const;
+  void logits(Arena& arena, const float* hidden, std::int64_t rows, float* logits) const;
 
   /// Minus the log probability of `targets[i]` after row window.begin + i, in nats; never holds a whole
   /// [rows, vocab] matrix. nll [window.tokens()].

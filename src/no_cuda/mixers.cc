@@ -5,11 +5,11 @@
 
 namespace mamba3::cuda {
 
-void mamba3_forward(Arena&, const Mamba3Config&, const Mamba3Weights&, const RowWindow&, const float*, float*,
+void mamba3_forward(const Exec&, const Mamba3Config&, const Mamba3Weights&, const RowWindow&, const float*, float*,
                     LayerState&) {
   no_cuda();
 }
-void mamba3_step(Arena&, const Mamba3Config&, const Mamba3Weights&, const float*, float*,
+void mamba3_step(const Exec&, const Mamba3Config&, const Mamba3Weights&, const float*, float*,
                  std::span<LayerState* const>) {
   no_cuda();
 }

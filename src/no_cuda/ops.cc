@@ -9,10 +9,7 @@
 
 namespace mamba3::cuda {
 
-void linear(const Matrix&, const float*, std::int64_t, float*) {
-  no_cuda();
-}
-void linear_step(const Matrix&, const float*, std::int64_t, float*) {
+void linear(Arena&, std::span<const Product>, const float*, std::int64_t) {
   no_cuda();
 }
 void norm(const NormWeights&, const float*, std::int64_t, float*) {
@@ -21,11 +18,10 @@ void norm(const NormWeights&, const float*, std::int64_t, float*) {
 void swiglu(float*, const float*, std::int64_t) {
   no_cuda();
 }
-void embedding(const Matrix&, std::span<const std::int32_t>, float*) {
+void embedding(const PackedMatrix&, std::span<const std::int32_t>, float*) {
   no_cuda();
 }
-void cross_entropy(Arena&, const Matrix&, const float*, std::int64_t, std::int64_t,
-                   std::span<const std::int32_t>, double*) {
+void cross_entropy(const Exec&, const PackedMatrix&, const float*, std::span<const std::int32_t>, double*) {
   no_cuda();
 }
 

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 
-#include "core/arena.h"
-#include "core/device.h"
-#include "ops/linear/linear.h"
+#include "ops/exec.h"
 
 namespace mamba3 {
+
+/// Positions that windows are aligned to: a multiple of every mixer's chunk, so that chunks lie at absolute
+/// positions however a text is cut into calls.
+inline constexpr std::int64_t kBlockRows = 64;
 
 /// Activations of consecutive tokens, laid over absolute positions: row i stands for position `position + i`,
 /// `position` is a multiple of kBlockRows, `rows` too. Rows [begin, end) hold tokens, the others hold
@@ -26,12 +28,6 @@ struct RowWindow {
     const auto end = first - start + tokens;
     return {start, (end + kBlockRows - 1) / kBlockRows * kBlockRows, first - start, end};
   }
-};
-
-/// Where to run and what scratch memory to use.
-struct Exec {
-  Device device = Device::cpu;
-  Arena* arena = nullptr;
 };
 
 }  // namespace mamba3

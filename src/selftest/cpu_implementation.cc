@@ -1,8 +1,10 @@
+#include <array>
 #include <limits>
 
 #include "core/half.h"
 #include "mixers/mamba3/mamba3.h"
 #include "model/network.h"
+#include "ops/linear/pack.h"
 #include "selftest/convert.h"
 #include "selftest/implementation.h"
 
@@ -38,9 +40,12 @@ class Weights {
       in_proj_ = stored(floats_.in_proj, type);
       out_proj_ = stored(floats_.out_proj, type);
       const Matrix whole{type, config.in_rows() + config.dynamics_rows(), D, in_proj_.data()};
-      view_.in_proj = {type, config.in_rows(), D, in_proj_.data()};
-      view_.dynamics = {type, config.dynamics_rows(), D, whole.row(config.in_rows())};
-      view_.out_proj = {type, D, config.d_inner(), out_proj_.data()};
+      packed_[0] = OwnMatrix({type, config.in_rows(), D, in_proj_.data()});
+      packed_[1] = OwnMatrix({type, config.dynamics_rows(), D, whole.row(config.in_rows())}, true);
+      packed_[2] = OwnMatrix({type, D, config.d_inner(), out_proj_.data()});
+      view_.in_proj = packed_[0].view();
+      view_.dynamics = packed_[1].view();
+      view_.out_proj = packed_[2].view();
     }
     view_.dt_bias = pointer(floats_.dt_bias);
     view_.B_bias = pointer(floats_.B_bias);
@@ -70,6 +75,7 @@ class Weights {
 
   reference::Mamba3Params<float> floats_;
   Bytes in_proj_, out_proj_;
+  std::array<OwnMatrix, 3> packed_;
   Mamba3Weights view_;
 };
 
@@ -117,10 +123,10 @@ class CpuModel : public ModelUnderTest {
     return last_hidden_;
   }
 
-  Values logits(const Floats& hidden) const {
+  Values logits(const Floats& hidden) {
     const auto rows = static_cast<std::int64_t>(hidden.size()) / network_.config().d_model;
     Floats found = unwritten(rows * network_.config().vocab_rows());
-    network_.logits(hidden.data(), rows, found.data());
+    network_.logits(arena_, hidden.data(), rows, found.data());
     return cast<double>(found);
   }
 

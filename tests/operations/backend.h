@@ -9,6 +9,7 @@
 
 #include "core/threads.h"
 #include "mamba3/error.h"
+#include "ops/linear/kernels_cpu.h"
 #include "ops/norm/norm.h"
 #include "table.h"
 #include "values.h"
@@ -34,10 +35,12 @@ class OnBackend : public testing::TestWithParam<Backend> {
   void SetUp() override {
     if (!is_built(device())) GTEST_SKIP() << GetParam().name << " is not in this build";
     use_instructions(GetParam().instructions);
+    cpu::allow_dot_products(GetParam().dots);
     set_threads(1);
   }
   void TearDown() override {
     use_instructions(0);
+    cpu::allow_dot_products(true);
     set_threads(0);
   }
   Device device() const { return GetParam().device; }

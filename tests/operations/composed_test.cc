@@ -40,8 +40,6 @@ TEST_P(Composed, CrossEntropyAgreesWithFloat64) {
     Draw draw(21);
     const Stored head(type, s.vocab, s.width, draw(s.vocab * s.width, 0.5));
     const Floats tokens = draw(s.tokens * s.width);
-    const std::int64_t rows = (s.begin + s.tokens + kBlockRows - 1) / kBlockRows * kBlockRows;
-    const Floats hidden = in_rows(tokens, s.width, rows, s.begin);
     std::vector<std::int32_t> targets(static_cast<std::size_t>(s.tokens));
     for (auto& target : targets) target = static_cast<std::int32_t>(draw.below(s.vocab));
     targets.front() = static_cast<std::int32_t>(s.vocab - 1);
@@ -50,7 +48,7 @@ TEST_P(Composed, CrossEntropyAgreesWithFloat64) {
     steady([&] {
       Arena arena;
       nll.assign(targets.size(), std::numeric_limits<double>::quiet_NaN());
-      cross_entropy(device(), arena, head.matrix(), hidden.data(), rows, s.begin, targets, nll.data());
+      cross_entropy({device(), &arena}, head.exact(), tokens.data(), targets, nll.data());
       Floats bits(2 * nll.size());
       std::memcpy(bits.data(), nll.data(), nll.size() * sizeof(double));
       return bits;
@@ -77,7 +75,7 @@ struct MlpCase {
         gate(type, s.width, s.d_model, draw(s.width * s.d_model)),
         down(type, s.d_model, s.width, draw(s.width * s.d_model)),
         x(draw(s.tokens * s.d_model)),
-        weights{up.matrix(), gate.matrix(), down.matrix()} {}
+        weights{up.exact(), gate.exact(), down.exact()} {}
 
   Doubles expected() const {
     Doubles value = product(up, doubles(x));
@@ -94,63 +92,22 @@ double mlp_bound(const MlpShape& s) {
   return 2 * kUnit * std::sqrt((D * (1 + 1 + D) + F) / 3 + kExp * kExp + 5);
 }
 
-TEST_P(Composed, MlpAgreesWithFloat64) {
-  each_case(mlp_row(), [&](const MlpShape& s, DType type) {
-    const MlpCase given(s, type);
-    const auto window = RowWindow::of(s.begin, s.tokens);
-    const Floats x = in_rows(given.x, s.d_model, window.rows, window.begin);
-    Arena arena;
-    const Floats out = steady([&] {
-      Floats found = unwritten(window.rows * s.d_model);
-      mlp_forward({device(), &arena}, given.weights, window, x.data(), found.data());
-      return rows_of(found, s.d_model, window.begin, s.tokens);
-    });
-    EXPECT_LE(relative_error(out, given.expected()), mlp_bound(s));
-  });
-}
-
-TEST_P(Composed, MlpStepAgreesWithFloat64AndWithItsRowsAlone) {
+TEST_P(Composed, MlpAgreesWithFloat64AndWithItsRowsAlone) {
   each_case(mlp_row(), [&](const MlpShape& s, DType type) {
     const MlpCase given(s, type);
     Arena arena;
     const Exec exec{device(), &arena};
     const Floats out = steady([&] {
       Floats found = unwritten(s.tokens * s.d_model);
-      mlp_step(exec, given.weights, given.x.data(), s.tokens, found.data());
+      mlp_forward(exec, given.weights, given.x.data(), s.tokens, found.data());
       return found;
     });
     EXPECT_LE(relative_error(out, given.expected()), mlp_bound(s));
     Floats alone = unwritten(s.tokens * s.d_model);
     for (std::int64_t i = 0; i < s.tokens; ++i) {
-      mlp_step(exec, given.weights, &given.x[i * s.d_model], 1, &alone[i * s.d_model]);
+      mlp_forward(exec, given.weights, &given.x[i * s.d_model], 1, &alone[i * s.d_model]);
     }
     EXPECT_TRUE(same_bits(out, alone));
-  });
-}
-
-// Any division of the tokens into calls gives the same bits.
-TEST_P(Composed, MlpGivesTheSameBitsHoweverItIsCut) {
-  each_case(mlp_row(), [&](const MlpShape& s, DType type) {
-    const MlpCase given(s, type);
-    Arena arena;
-    const auto cut_after = [&](std::int64_t most) {
-      Floats out;
-      for (std::int64_t done = 0; done < s.tokens;) {
-        const std::int64_t count = std::min(most, s.tokens - done);
-        const auto window = RowWindow::of(s.begin + done, count);
-        const Floats x =
-            in_rows(rows_of(given.x, s.d_model, done, count), s.d_model, window.rows, window.begin);
-        Floats found = unwritten(window.rows * s.d_model);
-        mlp_forward({device(), &arena}, given.weights, window, x.data(), found.data());
-        const Floats part = rows_of(found, s.d_model, window.begin, count);
-        out.insert(out.end(), part.begin(), part.end());
-        done += count;
-      }
-      return out;
-    };
-    const Floats whole = cut_after(s.tokens);
-    for (const std::int64_t most : {1, 7, 64})
-      EXPECT_TRUE(same_bits(whole, cut_after(most))) << "by " << most;
   });
 }
 

@@ -26,21 +26,20 @@ TEST(WithoutCuda, EveryOperationRefuses) {
   const Stored W(DType::f32, 32, 32, Draw(61)(32 * 32));
   const Floats x(kBlockRows * 32, 1.0f);
   Floats y(kBlockRows * 32);
+  const PackedMatrix& packed = W.packed();
   const std::vector<std::int32_t> ids = {1};
   Arena arena;
   double nll = 0;
-  expect_unsupported("linear", [&] { linear(cuda, W.matrix(), x.data(), kBlockRows, y.data()); });
-  expect_unsupported("linear_step", [&] { linear_step(cuda, W.matrix(), x.data(), 1, y.data()); });
+  expect_unsupported("linear", [&] { linear({cuda, &arena}, packed, x.data(), 1, y.data()); });
   expect_unsupported("norm", [&] { norm(cuda, {x.data(), nullptr, 32}, x.data(), 1, y.data()); });
   expect_unsupported("swiglu", [&] { swiglu(cuda, y.data(), x.data(), 32); });
-  expect_unsupported("embedding", [&] { embedding(cuda, W.matrix(), ids, y.data()); });
+  expect_unsupported("embedding", [&] { embedding(cuda, packed, ids, y.data()); });
   expect_unsupported("cross_entropy",
-                     [&] { cross_entropy(cuda, arena, W.matrix(), x.data(), kBlockRows, 0, ids, &nll); });
-  const MlpWeights mlp{W.matrix(), W.matrix(), W.matrix()};
+                     [&] { cross_entropy({cuda, &arena}, packed, x.data(), ids, &nll); });
+  const MlpWeights mlp{packed, packed, packed};
   expect_unsupported("mlp_forward", [&] {
-    mlp_forward({cuda, &arena}, mlp, RowWindow::of(0, 1), x.data(), y.data());
+    mlp_forward({cuda, &arena}, mlp, x.data(), 1, y.data());
   });
-  expect_unsupported("mlp_step", [&] { mlp_step({cuda, &arena}, mlp, x.data(), 1, y.data()); });
 
   const Mamba3Case given(mamba3_row().shapes.front(), DType::f32, cuda);
   LayerState state = given.start();

@@ -2,10 +2,13 @@
 
 #include <hwy/targets.h>
 
+#include "ops/linear/kernels_cpu.h"
+
 namespace mamba3::test {
 namespace {
 
-const std::vector<DType> kWeights = {DType::f32, DType::f16, DType::bf16, DType::q8_0};
+const std::vector<DType> kWeights = {DType::f32,  DType::f16,  DType::bf16, DType::q8_0, DType::q4_0, DType::q4_1,
+                                     DType::q5_0, DType::q5_1, DType::q4_k, DType::q5_k, DType::q6_k};
 
 Mamba3Config config(std::int64_t d_model, std::int64_t headdim, std::int64_t d_state, std::int64_t groups,
                     double rope) {
@@ -57,32 +60,24 @@ bool takes(DType type, const Mamba3Shape& s) {
   return fills_blocks(type, s.config.d_model) && fills_blocks(type, s.config.d_inner());
 }
 
-// Panels are 192 outputs wide, blocks 64 rows high, vectors 4, 8 or 16 inputs long.
+// Tiles are 16 outputs, groups of them 64; vectors 4, 8 or 16 outputs; rows go by up to 6 and by blocks of
+// 128; quantized inputs by 256; from 20,000 multiplications on the threads share them.
 const Operation<LinearShape>& linear_row() {
-  static const Operation<LinearShape> row{kWeights,
-                                          {{64, 1, 32},
-                                           {64, 3, 5},
-                                           {64, 2, 1},
-                                           {128, 191, 33},
-                                           {64, 192, 64},
-                                           {128, 193, 96},
-                                           {192, 385, 47},
-                                           {64, 64, 384}}};
-  return row;
-}
-
-// Four rows of weights go together, and from 20,000 weights on the threads share them.
-const Operation<LinearShape>& linear_step_row() {
   static const Operation<LinearShape> row{kWeights,
                                           {{1, 1, 1},
                                            {1, 3, 32},
                                            {3, 5, 17},
-                                           {2, 7, 64},
-                                           {1, 8, 15},
+                                           {2, 16, 64},
+                                           {5, 15, 15},
+                                           {6, 17, 96},
                                            {7, 193, 96},
-                                           {5, 191, 128},
+                                           {4, 64, 256},
                                            {1, 1027, 33},
-                                           {2, 63, 1056}}};
+                                           {2, 63, 1056},
+                                           {9, 80, 512},
+                                           {64, 65, 384},
+                                           {129, 113, 768},
+                                           {300, 40, 47}}};
   return row;
 }
 
@@ -117,18 +112,18 @@ const Operation<EmbeddingShape>& embedding_row() {
 // The head is walked in slices of 2,048 rows.
 const Operation<CrossEntropyShape>& cross_entropy_row() {
   static const Operation<CrossEntropyShape> row{kWeights,
-                                                {{1, 0, 1, 32},
-                                                 {1, 63, 61, 33},
-                                                 {5, 62, 2047, 32},
-                                                 {3, 0, 2048, 17},
-                                                 {66, 3, 2049, 32},
-                                                 {2, 64, 4097, 64}}};
+                                                {{1, 1, 32},
+                                                 {1, 61, 33},
+                                                 {5, 2047, 32},
+                                                 {3, 2048, 17},
+                                                 {130, 2049, 32},
+                                                 {2, 4097, 256}}};
   return row;
 }
 
 const Operation<MlpShape>& mlp_row() {
   static const Operation<MlpShape> row{
-      kWeights, {{1, 0, 32, 64}, {1, 63, 5, 7}, {17, 0, 33, 65}, {65, 0, 64, 96}, {66, 31, 32, 384}}};
+      kWeights, {{1, 32, 64}, {1, 5, 7}, {17, 33, 65}, {65, 64, 96}, {3, 256, 512}, {130, 32, 384}}};
   return row;
 }
 
@@ -160,9 +155,12 @@ const Operation<Mamba3Shape>& mamba3_row() {
 std::vector<Backend> backends() {
   std::vector<Backend> all;
   for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    all.push_back({Device::cpu, target, std::string("cpu_") + hwy::TargetName(target)});
+    all.push_back({Device::cpu, target, false, std::string("cpu_") + hwy::TargetName(target)});
   }
-  all.push_back({Device::cuda, 0, "cuda"});
+  if (cpu::has_bf16_product() || cpu::has_int8_product()) {
+    all.push_back({Device::cpu, HWY_AVX3, true, "cpu_AVX3_with_dot_products"});
+  }
+  all.push_back({Device::cuda, 0, false, "cuda"});
   return all;
 }
 
@@ -179,10 +177,10 @@ std::ostream& operator<<(std::ostream& out, const EmbeddingShape& s) {
   return out << "table of " << s.vocab << " x " << s.width;
 }
 std::ostream& operator<<(std::ostream& out, const CrossEntropyShape& s) {
-  return out << s.tokens << " tokens from row " << s.begin << ", head " << s.vocab << " x " << s.width;
+  return out << s.tokens << " tokens, head " << s.vocab << " x " << s.width;
 }
 std::ostream& operator<<(std::ostream& out, const MlpShape& s) {
-  return out << s.tokens << " tokens from row " << s.begin << ", d_model " << s.d_model << ", width "
+  return out << s.tokens << " tokens, d_model " << s.d_model << ", width "
              << s.width;
 }
 std::ostream& operator<<(std::ostream& out, const Mamba3Shape& s) {

@@ -12,7 +12,7 @@
 
 namespace mamba3::test {
 
-/// Shapes of linear and linear_step: x [rows, inputs] to y [rows, outputs].
+/// Shapes of linear: x [rows, inputs] to y [rows, outputs].
 struct LinearShape {
   std::int64_t rows, outputs, inputs;
 };
@@ -30,14 +30,12 @@ struct EmbeddingShape {
   std::int64_t vocab, width;
 };
 
-/// `tokens` tokens that stand in rows [begin, begin + tokens) of the hidden rows.
 struct CrossEntropyShape {
-  std::int64_t tokens, begin, vocab, width;
+  std::int64_t tokens, vocab, width;
 };
 
-/// An MLP over tokens [begin, begin + tokens) of a window.
 struct MlpShape {
-  std::int64_t tokens, begin, d_model, width;
+  std::int64_t tokens, d_model, width;
 };
 
 /// A mixer over `tokens` tokens from absolute position `first`; `resumed`: from a random state, else from
@@ -58,7 +56,7 @@ std::ostream& operator<<(std::ostream& out, const CrossEntropyShape& s);
 std::ostream& operator<<(std::ostream& out, const MlpShape& s);
 std::ostream& operator<<(std::ostream& out, const Mamba3Shape& s);
 
-/// Whether weights of this type can have such rows: Q8_0 has blocks of 32.
+/// Whether weights of this type can have such rows: quantized types have blocks of 32 or 256.
 bool takes(DType type, const LinearShape& shape);
 bool takes(DType type, const EmbeddingShape& shape);
 bool takes(DType type, const CrossEntropyShape& shape);
@@ -73,7 +71,6 @@ struct Operation {
 };
 
 const Operation<LinearShape>& linear_row();
-const Operation<LinearShape>& linear_step_row();
 const Operation<NormShape>& norm_row();
 const Operation<SwigluShape>& swiglu_row();
 const Operation<EmbeddingShape>& embedding_row();
@@ -85,6 +82,7 @@ const Operation<Mamba3Shape>& mamba3_row();  ///< scan, forward and step alike
 struct Backend {
   Device device = Device::cpu;
   std::int64_t instructions = 0;  ///< a Highway target
+  bool dots = false;              ///< with dot product instructions beyond it
   std::string name;
 };
 

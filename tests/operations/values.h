@@ -14,7 +14,7 @@
 #include <span>
 #include <vector>
 
-#include "ops/linear/linear.h"
+#include "ops/linear/pack.h"
 
 namespace mamba3::test {
 
@@ -66,11 +66,16 @@ class Stored {
       : bytes_(offset + static_cast<std::size_t>(*bytes_of(type, rows * cols))) {
     from_float(type, values.data(), rows * cols, bytes_.data() + offset);
     matrix_ = {type, rows, cols, bytes_.data() + offset};
+    packed_ = OwnMatrix(matrix_);
+    exact_ = OwnMatrix(matrix_, true);
   }
   Stored(const Stored&) = delete;
   Stored& operator=(const Stored&) = delete;
 
   const Matrix& matrix() const { return matrix_; }
+  /// Packed for products; `exact` with float32 activations.
+  const PackedMatrix& packed() const { return packed_.view(); }
+  const PackedMatrix& exact() const { return exact_.view(); }
   /// What the stored bytes stand for.
   Doubles values() const {
     Doubles all(static_cast<std::size_t>(matrix_.rows * matrix_.cols));
@@ -81,6 +86,7 @@ class Stored {
  private:
   std::vector<std::byte> bytes_;
   Matrix matrix_;
+  OwnMatrix packed_, exact_;
 };
 
 /// The same bits, NaN and signs of zero included.

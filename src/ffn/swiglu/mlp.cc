@@ -1,5 +1,7 @@
 #include "ffn/swiglu/mlp.h"
 
+#include <array>
+
 #include "core/threads.h"
 #include "ops/swiglu/swiglu.h"
 
@@ -38,28 +40,20 @@ ParameterTable mlp_parameters(std::int64_t d_model, std::int64_t width) {
   };
 }
 
-void mlp_forward(const Exec& exec, const MlpWeights& w, const RowWindow& window, const float* x, float* out) {
+// Values that are worth a thread: 2 microseconds at 2 a nanosecond.
+constexpr std::int64_t kGrain = 4096;
+
+void mlp_forward(const Exec& exec, const MlpWeights& w, const float* x, std::int64_t rows, float* out) {
   const Arena::Scope scope(*exec.arena);
   const std::int64_t F = w.up.rows;
-  auto* value = exec.arena->take<float>(window.rows * F);
-  auto* gate = exec.arena->take<float>(window.rows * F);
-  linear(exec.device, w.up, x, window.rows, value);
-  linear(exec.device, w.gate, x, window.rows, gate);
-  parallel_ranges(window.tokens(), [&](std::int64_t first, std::int64_t last) {
-    const std::int64_t at = (window.begin + first) * F;
-    swiglu(exec.device, value + at, gate + at, (last - first) * F);
-  });
-  linear(exec.device, w.down, value, window.rows, out);
-}
-
-void mlp_step(const Exec& exec, const MlpWeights& w, const float* x, std::int64_t rows, float* out) {
-  const Arena::Scope scope(*exec.arena);
-  auto* value = exec.arena->take<float>(rows * w.up.rows);
-  auto* gate = exec.arena->take<float>(rows * w.up.rows);
-  linear_step(exec.device, w.up, x, rows, value);
-  linear_step(exec.device, w.gate, x, rows, gate);
-  swiglu(exec.device, value, gate, rows * w.up.rows);
-  linear_step(exec.device, w.down, value, rows, out);
+  auto* value = exec.arena->take<float>(rows * F);
+  auto* gate = exec.arena->take<float>(rows * F);
+  const std::array products = {Product{&w.up, value}, Product{&w.gate, gate}};
+  linear(exec, products, x, rows);
+  parallel_ranges(rows * F, [&](std::int64_t first, std::int64_t last) {
+    swiglu(exec.device, value + first, gate + first, last - first);
+  }, kGrain);
+  linear(exec, w.down, value, rows, out);
 }
 
 }  // namespace mamba3

@@ -5,25 +5,20 @@
 
 #include "core/parameter.h"
 #include "ops/linear/linear.h"
-#include "ops/rows.h"
 
 namespace mamba3 {
 
 /// fc1 of the checkpoint in its two halves, and fc2. F is the width as stored.
 struct MlpWeights {
-  Matrix up;    // [F, D]  value
-  Matrix gate;  // [F, D]
-  Matrix down;  // [D, F]
+  PackedMatrix up;    // [F, D]  value
+  PackedMatrix gate;  // [F, D]
+  PackedMatrix down;  // [D, F]
 };
 
 /// The MLP's rows of the table of parameters, names without the layer's prefix.
 ParameterTable mlp_parameters(std::int64_t d_model, std::int64_t width);
 
-/// x [window.rows, D] to out [window.rows, D]; rows without a token hold anything.
-void mlp_forward(const Exec& exec, const MlpWeights& weights, const RowWindow& window, const float* x,
-                 float* out);
-
-/// Single tokens: x, out [rows, D].
-void mlp_step(const Exec& exec, const MlpWeights& weights, const float* x, std::int64_t rows, float* out);
+/// x, out [rows, D], dense: tokens of a sequence or of a batch, each with bits of its own.
+void mlp_forward(const Exec& exec, const MlpWeights& weights, const float* x, std::int64_t rows, float* out);
 
 }  // namespace mamba3

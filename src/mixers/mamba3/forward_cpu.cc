@@ -1,5 +1,6 @@
 // The layer on the CPU: projections through ops, and the scan head by head.
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "core/threads.h"
@@ -149,16 +150,19 @@ void mamba3_scan(Arena& arena, const Mamba3Config& c, const Mamba3Weights& w, co
   state.tail = same_chunk ? state.tail + tokens : window.end % l.chunk;
 }
 
-void mamba3_forward(Arena& arena, const Mamba3Config& c, const Mamba3Weights& w, const RowWindow& window,
+void mamba3_forward(const Exec& exec, const Mamba3Config& c, const Mamba3Weights& w, const RowWindow& window,
                     const float* u, float* out, LayerState& state) {
+  Arena& arena = *exec.arena;
   const Arena::Scope scope(arena);
   auto* projected = arena.take<float>(window.rows * c.in_rows());
   auto* dynamics_rows = arena.take<float>(window.rows * c.dynamics_rows());
   auto* gated = arena.take<float>(window.rows * c.d_inner());
   const Dynamics dynamics(arena, c, window.rows);
 
-  cpu::linear(w.in_proj, u, window.rows, projected);
-  cpu::linear(w.dynamics, u, window.rows, dynamics_rows);
+  const std::int64_t begin = window.begin;
+  const std::array products = {Product{&w.in_proj, projected + begin * c.in_rows()},
+                               Product{&w.dynamics, dynamics_rows + begin * c.dynamics_rows()}};
+  linear(exec, products, u + begin * c.d_model, window.tokens());
   parallel_ranges(window.tokens(), [&](std::int64_t first, std::int64_t last) {
     first += window.begin, last += window.begin;
     unpack_dynamics(c, w.dt_bias, dynamics_rows, first, last, dynamics);
@@ -176,7 +180,7 @@ void mamba3_forward(Arena& arena, const Mamba3Config& c, const Mamba3Weights& w,
                               .zx_stride = c.in_rows(),
                               .bc_stride = c.in_rows()};
   cpu::mamba3_scan(arena, c, w, window, input, gated, nullptr, state);
-  cpu::linear(w.out_proj, gated, window.rows, out);
+  linear(exec, w.out_proj, gated + begin * c.d_inner(), window.tokens(), out + begin * c.d_model);
 }
 
 void mamba3_flush(const Mamba3Config& c, const Mamba3Weights& w, LayerState& state) {
@@ -190,8 +194,9 @@ void mamba3_flush(const Mamba3Config& c, const Mamba3Weights& w, LayerState& sta
   state.tail = 0;
 }
 
-void mamba3_step(Arena& arena, const Mamba3Config& c, const Mamba3Weights& w, const float* u, float* out,
+void mamba3_step(const Exec& exec, const Mamba3Config& c, const Mamba3Weights& w, const float* u, float* out,
                  std::span<LayerState* const> states) {
+  Arena& arena = *exec.arena;
   const Arena::Scope scope(arena);
   const Mamba3Layout l(c, mamba3_chunk(c));
   const auto batch = static_cast<std::int64_t>(states.size());
@@ -205,8 +210,8 @@ void mamba3_step(Arena& arena, const Mamba3Config& c, const Mamba3Weights& w, co
   const Dynamics dynamics(arena, c, batch);
   const HeadScratch scratch(arena, l);
 
-  cpu::linear_step(w.in_proj, u, batch, projected);
-  cpu::linear_step(w.dynamics, u, batch, dynamics_rows);
+  const std::array products = {Product{&w.in_proj, projected}, Product{&w.dynamics, dynamics_rows}};
+  linear(exec, products, u, batch);
   unpack_dynamics(c, w.dt_bias, dynamics_rows, 0, batch, dynamics);
   cpu::sigmoid(dynamics.trap, batch * H, lambda);
   for (std::int64_t b = 0; b < batch; ++b) {
@@ -234,7 +239,7 @@ void mamba3_step(Arena& arena, const Mamba3Config& c, const Mamba3Weights& w, co
                 scratch.mine());
     }
   });
-  cpu::linear_step(w.out_proj, gated, batch, out);
+  linear(exec, w.out_proj, gated, batch, out);
 }
 
 }  // namespace mamba3::cpu

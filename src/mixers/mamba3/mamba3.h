@@ -18,9 +18,9 @@ namespace mamba3 {
 /// Views of a layer's parameters. in_proj of the checkpoint is held in two parts: the rows of products, which
 /// may be quantized, and the rows that steer the dynamics, whose errors compound along the sequence.
 struct Mamba3Weights {
-  Matrix in_proj;                  // [2E + 2RGN, D]  z, x, B, C
-  Matrix dynamics;                 // [3H + S, D]     dd_dt, dd_A, trap, angle
-  Matrix out_proj;                 // [D, E]
+  PackedMatrix in_proj;                  // [2E + 2RGN, D]  z, x, B, C
+  PackedMatrix dynamics;                 // [3H + S, D]     dd_dt, dd_A, trap, angle
+  PackedMatrix out_proj;                 // [D, E]
   const float* dt_bias = nullptr;  // [H]
   const float* B_bias = nullptr;   // [H, R, N]
   const float* C_bias = nullptr;   // [H, R, N]
@@ -84,9 +84,9 @@ void mamba3_scan(const Exec& exec, const Mamba3Config& config, const Mamba3Weigh
                  LayerState& state);
 
 namespace cpu {
-void mamba3_forward(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights,
+void mamba3_forward(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights,
                     const RowWindow& window, const float* u, float* out, LayerState& state);
-void mamba3_step(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights, const float* u,
+void mamba3_step(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights, const float* u,
                  float* out, std::span<LayerState* const> states);
 void mamba3_scan(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights,
                  const RowWindow& window, const Mamba3ScanInput& input, float* out, float* y,
@@ -96,9 +96,9 @@ void mamba3_flush(const Mamba3Config& config, const Mamba3Weights& weights, Laye
 }  // namespace cpu
 
 namespace cuda {
-void mamba3_forward(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights,
+void mamba3_forward(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights,
                     const RowWindow& window, const float* u, float* out, LayerState& state);
-void mamba3_step(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights, const float* u,
+void mamba3_step(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights, const float* u,
                  float* out, std::span<LayerState* const> states);
 void mamba3_scan(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights,
                  const RowWindow& window, const Mamba3ScanInput& input, float* out, float* y,

@@ -2,10 +2,10 @@
 
 namespace mamba3 {
 
-void cross_entropy(Device device, Arena& arena, const Matrix& head, const float* hidden, std::int64_t rows,
-                   std::int64_t begin, std::span<const std::int32_t> targets, double* nll) {
-  device == Device::cuda ? cuda::cross_entropy(arena, head, hidden, rows, begin, targets, nll)
-                         : cpu::cross_entropy(arena, head, hidden, rows, begin, targets, nll);
+void cross_entropy(const Exec& exec, const PackedMatrix& head, const float* hidden,
+                   std::span<const std::int32_t> targets, double* nll) {
+  exec.device == Device::cuda ? cuda::cross_entropy(exec, head, hidden, targets, nll)
+                              : cpu::cross_entropy(exec, head, hidden, targets, nll);
 }
 
 }  // namespace mamba3

@@ -5,6 +5,7 @@
 
 #include "core/threads.h"
 #include "ops/cross_entropy/cross_entropy.h"
+#include "ops/linear/pack.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/cross_entropy/cross_entropy_cpu.cc"
@@ -44,8 +45,8 @@ HWY_EXPORT(sum_exp);
 
 namespace {
 
-// Rows of the head in one slice: 64 rows of 2,048 logits are 512 KB, which stay in the second-level cache.
-constexpr std::int64_t kSlice = 2048;
+// Tokens and rows of the head in one slice: their logits are 1 MB, half of it in each of two threads' caches.
+constexpr std::int64_t kBlock = 128, kSlice = 2048;
 
 // log(sum exp) so far, as its largest term and the sum relative to it.
 struct Running {
@@ -65,24 +66,23 @@ struct Running {
 
 }  // namespace
 
-void cpu::cross_entropy(Arena& arena, const Matrix& head, const float* hidden, std::int64_t rows,
-                        std::int64_t begin, std::span<const std::int32_t> targets, double* nll) {
-  const Arena::Scope scope(arena);
+void cpu::cross_entropy(const Exec& exec, const PackedMatrix& head, const float* hidden,
+                        std::span<const std::int32_t> targets, double* nll) {
+  const Arena::Scope scope(*exec.arena);
   const auto count = static_cast<std::int64_t>(targets.size());
-  auto* logits = arena.take<float>(kBlockRows * kSlice);
+  auto* logits = exec.arena->take<float>(kBlock * kSlice);
   std::vector<Running> running(targets.size());
-  for (std::int64_t block = begin / kBlockRows * kBlockRows; block < begin + count; block += kBlockRows) {
+  for (std::int64_t block = 0; block < count; block += kBlock) {
+    const std::int64_t rows = std::min(kBlock, count - block);
     for (std::int64_t first = 0; first < head.rows; first += kSlice) {
       const std::int64_t width = std::min(kSlice, head.rows - first);
-      const Matrix slice{head.dtype, width, head.cols, head.row(first)};
-      cpu::linear(slice, hidden + block * head.cols, kBlockRows, logits);
-      const std::int64_t from = std::max(begin, block), to = std::min(begin + count, block + kBlockRows);
-      parallel_ranges(to - from, [&](std::int64_t a, std::int64_t b) {
-        for (std::int64_t row = from + a; row < from + b; ++row) {
-          const float* values = logits + (row - block) * width;
-          Running& state = running[row - begin];
+      linear(exec, rows_of(head, first, width), hidden + block * head.cols, rows, logits);
+      parallel_ranges(rows, [&](std::int64_t a, std::int64_t b) {
+        for (std::int64_t row = a; row < b; ++row) {
+          const float* values = logits + row * width;
+          Running& state = running[block + row];
           state.add(values, width);
-          const std::int64_t target = targets[row - begin] - first;
+          const std::int64_t target = targets[block + row] - first;
           if (target >= 0 && target < width) state.target = values[target];
         }
       });

@@ -10,13 +10,13 @@
 namespace mamba3 {
 
 /// out [ids.size(), table.cols] in float32. Precondition: every id is a row of the table.
-void embedding(Device device, const Matrix& table, std::span<const std::int32_t> ids, float* out);
+void embedding(Device device, const PackedMatrix& table, std::span<const std::int32_t> ids, float* out);
 
 namespace cpu {
-void embedding(const Matrix& table, std::span<const std::int32_t> ids, float* out);
+void embedding(const PackedMatrix& table, std::span<const std::int32_t> ids, float* out);
 }
 namespace cuda {
-void embedding(const Matrix& table, std::span<const std::int32_t> ids, float* out);
+void embedding(const PackedMatrix& table, std::span<const std::int32_t> ids, float* out);
 }
 
 }  // namespace mamba3

@@ -12,12 +12,17 @@ Matrix matrix_of(const TensorView& tensor) {
   return {tensor.dtype, tensor.shape[0], tensor.shape[1], tensor.bytes.data()};
 }
 
-void linear(Device device, const Matrix& W, const float* x, std::int64_t rows, float* y) {
-  device == Device::cuda ? cuda::linear(W, x, rows, y) : cpu::linear(W, x, rows, y);
+void linear(const Exec& exec, std::span<const Product> products, const float* x, std::int64_t rows) {
+  if (exec.observer != nullptr) {
+    for (const Product& product : products) exec.observer->saw(*product.W, x, rows);
+  }
+  exec.device == Device::cuda ? cuda::linear(*exec.arena, products, x, rows)
+                              : cpu::linear(*exec.arena, products, x, rows);
 }
 
-void linear_step(Device device, const Matrix& W, const float* x, std::int64_t rows, float* y) {
-  device == Device::cuda ? cuda::linear_step(W, x, rows, y) : cpu::linear_step(W, x, rows, y);
+void linear(const Exec& exec, const PackedMatrix& W, const float* x, std::int64_t rows, float* y) {
+  const Product product{&W, y};
+  linear(exec, {&product, 1}, x, rows);
 }
 
 }  // namespace mamba3

@@ -1,85 +1,104 @@
-#include <dnnl.h>
-#include <omp.h>
-
 #include <algorithm>
-#include <cstdint>
-#include <vector>
+#include <optional>
 
 #include "core/error.h"
 #include "core/threads.h"
+#include "ops/linear/kernels_cpu.h"
 #include "ops/linear/linear.h"
-#include "ops/linear/weights_cpu.h"
 
 namespace mamba3::cpu {
 namespace {
 
-// Most output columns of one library product: with a block of 64 rows, 416 come within a twentieth of the
-// library's best rate (docs/numerics.md), and their decoded weights still fit the second-level cache up to a
-// d_model of 600.
-constexpr std::int64_t kWidestPanel = 416;
-// Columns of a panel are whole vectors of the library's kernels (three of AVX-512), but for the last panel.
-constexpr std::int64_t kPanelGrain = 48;
-
-// An even number of panels, which two threads share without a rest. It follows from the columns alone: the
-// library's bits may depend on the width, and they shall not depend on the number of threads.
-std::int64_t panel_width(std::int64_t columns) {
-  const std::int64_t panels = 2 * ((columns + 2 * kWidestPanel - 1) / (2 * kWidestPanel));
-  return ((columns + panels - 1) / panels + kPanelGrain - 1) / kPanelGrain * kPanelGrain;
-}
+// Rows of activations that meet a group of weights at once. 128 rows of 1,536 bf16 inputs are 400 KB: they
+// stay in a second-level cache of 1 MB beside the weights, which come by once for each 128 rows.
+constexpr std::int64_t kBlockOfRows = 128;
 
 // Multiply-adds below which one thread is faster than waking the others: 2 microseconds at 10 per nanosecond.
 constexpr std::int64_t kWorthSharing = 20'000;
 
-// A row of weights as the library wants it: in place when it is float32 already, else decoded into `buffer`.
-const float* panel_of(const Matrix& W, std::int64_t first, std::int64_t count, std::vector<float>& buffer) {
-  const std::byte* stored = W.row(first);
-  if (W.dtype == DType::f32 && reinterpret_cast<std::uintptr_t>(stored) % alignof(float) == 0) {
-    return reinterpret_cast<const float*>(stored);
+// Pieces a thread gets of a product: a thread that is held up leaves little behind.
+constexpr std::int64_t kPieces = 16;
+
+// The input in the forms that the products take, each made once.
+struct Activations {
+  const float* floats;
+  std::optional<BFloatRows> bf16;
+  std::optional<Int8Rows> int8;
+
+  Activations(Arena& arena, std::span<const Product> products, const float* x, std::int64_t rows) : floats(x) {
+    for (const Product& product : products) {
+      const PackedMatrix& W = *product.W;
+      if (takes_bf16(W) && !bf16) bf16 = round_to_bf16(arena, x, rows, W.cols);
+      if (takes_int8(W) && !int8) int8 = round_to_int8(arena, x, rows, W.cols);
+    }
   }
-  buffer.resize(static_cast<std::size_t>(count * W.cols));
-  decode_rows(W, first, count, buffer.data());
-  return buffer.data();
+
+  static bool takes_bf16(const PackedMatrix& W) {
+    return !W.exact && W.dtype == DType::bf16 && has_bf16_product();
+  }
+  static bool takes_int8(const PackedMatrix& W) {
+    return !W.exact && block_of(W.dtype).elements > 1 && has_int8_product();
+  }
+};
+
+void store(const Product& product, const float* c, std::int64_t column, std::int64_t first, std::int64_t rows) {
+  const std::int64_t width = std::min(kGroupRows, product.W->rows - column);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    float* out = product.y + (first + row) * product.W->rows + column;
+    const float* from = c + row * kGroupRows;
+    if (product.add) {
+      for (std::int64_t j = 0; j < width; ++j) out[j] += from[j];
+    } else {
+      std::copy_n(from, width, out);
+    }
+  }
 }
 
-// oneDNN shares a product among OpenMP's threads; ours are busy already, each with a panel.
-class LibraryOnOneThread {
- public:
-  LibraryOnOneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  ~LibraryOnOneThread() { omp_set_num_threads(before_); }
-  LibraryOnOneThread(const LibraryOnOneThread&) = delete;
-  LibraryOnOneThread& operator=(const LibraryOnOneThread&) = delete;
+// One group of tiles of one product, for rows [first, first + rows).
+void run_group(const Product& product, const Activations& x, std::int64_t group, std::int64_t first,
+               std::int64_t rows) {
+  const PackedMatrix& W = *product.W;
+  alignas(64) float c[kBlockOfRows * kGroupRows];
+  const std::int64_t tile = group * kGroupTiles, tiles = std::min(kGroupTiles, tiles_of(W.rows) - tile);
+  if (Activations::takes_bf16(W)) {
+    bf16_product(W, tile, tiles, *x.bf16, first, rows, c);
+  } else if (Activations::takes_int8(W)) {
+    int8_product(W, tile, tiles, *x.int8, first, rows, c);
+  } else {
+    float_product(W, tile, tiles, x.floats + first * W.cols, rows, c);
+  }
+  store(product, c, tile * kTileRows, first, rows);
+}
 
- private:
-  int before_;
-};
+std::int64_t groups_of(const PackedMatrix& W) {
+  return (tiles_of(W.rows) + kGroupTiles - 1) / kGroupTiles;
+}
 
 }  // namespace
 
-void linear(const Matrix& W, const float* x, std::int64_t rows, float* y) {
-  const std::int64_t width = panel_width(W.rows), panels = (W.rows + width - 1) / width;
-  // Each panel on one thread, and the library called by each alone: the bits do not depend on the number of
-  // threads.
-  parallel_each(panels, [&](std::int64_t panel) {
-    thread_local std::vector<float> buffer;
-    const LibraryOnOneThread alone;
-    const std::int64_t first = panel * width, count = std::min(width, W.rows - first);
-    const float* weights = panel_of(W, first, count, buffer);
-    for (std::int64_t row = 0; row < rows; row += kBlockRows) {
-      const dnnl_status_t status =
-          dnnl_sgemm('N', 'T', kBlockRows, count, W.cols, 1.0f, x + row * W.cols, W.cols, weights, W.cols,
-                     0.0f, y + row * W.rows + first, W.rows);
-      if (status != dnnl_success)
-        fail(ErrorCode::internal, "oneDNN refused a product of {} x {}", count, W.cols);
+void linear(Arena& arena, std::span<const Product> products, const float* x, std::int64_t rows) {
+  const Arena::Scope scope(arena);
+  std::int64_t groups = 0, weights = 0;
+  for (const Product& product : products) {
+    groups += groups_of(*product.W);
+    weights += product.W->rows * product.W->cols;
+  }
+  const Activations activations(arena, products, x, rows);
+  // Groups of all products in one row, blocks of rows one after the other.
+  const auto work = [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t i = first; i < last; ++i) {
+      const std::int64_t row = i / groups * kBlockOfRows;
+      std::int64_t group = i % groups;
+      const Product* product = products.data();
+      for (; group >= groups_of(*product->W); ++product) group -= groups_of(*product->W);
+      run_group(*product, activations, group, row, std::min(kBlockOfRows, rows - row));
     }
-  });
-}
-
-void linear_step(const Matrix& W, const float* x, std::int64_t rows, float* y) {
-  if (W.rows * W.cols < kWorthSharing) return dot_rows(W, 0, W.rows, x, rows, y);
-  // Ranges of whole groups of four rows, which dot_rows takes together.
-  constexpr std::int64_t kGrain = 16;
-  const auto work = [&](std::int64_t first, std::int64_t last) { dot_rows(W, first, last, x, rows, y); };
-  parallel_ranges(W.rows, work, kGrain);
+  };
+  const std::int64_t count = groups * ((rows + kBlockOfRows - 1) / kBlockOfRows);
+  if (weights * rows < kWorthSharing) return work(0, count);
+  const std::int64_t length = std::max<std::int64_t>(1, count / (kPieces * threads()));
+  parallel_each((count + length - 1) / length,
+                [&](std::int64_t i) { work(i * length, std::min(count, (i + 1) * length)); });
 }
 
 }  // namespace mamba3::cpu
