@@ -175,10 +175,11 @@ std::int64_t Network::state_bytes() const {
 }
 
 void Network::prefill(Arena& arena, std::span<const TokenId> ids, NetworkState& state, float* last_hidden,
-                      const HiddenVisitor& on_hidden, const ResidualVisitor& on_residual) const {
+                      const HiddenVisitor& on_hidden, const ResidualVisitor& on_residual,
+                      LinearObserver* observer) const {
   const Impl& net = *impl_;
   net.check_ids(ids);
-  const Exec exec{net.device, &arena};
+  const Exec exec{net.device, &arena, observer};
   const std::int64_t D = config().d_model;
   while (!ids.empty()) {
     const Arena::Scope scope(arena);
@@ -208,7 +209,7 @@ void Network::step(Arena& arena, std::span<const TokenId> ids, std::span<Network
   const Impl& net = *impl_;
   net.check_ids(ids);
   const Arena::Scope scope(arena);
-  const Exec exec{net.device, &arena};
+  const Exec exec{net.device, &arena, nullptr};
   const std::int64_t batch = std::ssize(ids), D = config().d_model;
   auto* residual = arena.take<float>(batch * D);
   auto* normed = arena.take<float>(batch * D);
@@ -229,6 +230,10 @@ void Network::step(Arena& arena, std::span<const TokenId> ids, std::span<Network
   }
   for (std::int64_t b = 0; b < batch; ++b) ++states[b]->position;
   norm(net.device, net.norm_f, residual, batch, hidden);
+}
+
+const Matrix& Network::head() const {
+  return impl_->head;
 }
 
 void Network::logits(const float* hidden, std::int64_t rows, float* logits) const {

@@ -43,12 +43,16 @@ class Network {
 
   /// Reads `ids` (not empty) after what `state` has seen, in windows of a fixed largest size. last_hidden
   /// [d_model]: the last token's, after the final norm. Any division into calls gives the same bits.
+  /// `observer` sees the inputs of the layers' products; it asks for whole blocks of tokens.
   void prefill(Arena& arena, std::span<const TokenId> ids, NetworkState& state, float* last_hidden,
-               const HiddenVisitor& on_hidden = {}, const ResidualVisitor& on_residual = {}) const;
+               const HiddenVisitor& on_hidden = {}, const ResidualVisitor& on_residual = {},
+               LinearObserver* observer = nullptr) const;
 
   /// One token for each session; hidden [ids.size(), d_model] after the final norm.
   void step(Arena& arena, std::span<const TokenId> ids, std::span<NetworkState* const> states,
             float* hidden) const;
+
+  const Matrix& head() const;
 
   /// hidden [rows, d_model] to logits [rows, vocab_rows]; every row has bits of its own.
   void logits(const float* hidden, std::int64_t rows, float* logits) const;

@@ -5,8 +5,8 @@
 
 namespace mamba3::cuda {
 
-void mamba3_forward(Arena&, const Mamba3Config&, const Mamba3Weights&, const RowWindow&, const float*, float*,
-                    LayerState&) {
+void mamba3_forward(const Exec&, const Mamba3Config&, const Mamba3Weights&, const RowWindow&, const float*,
+                    float*, LayerState&) {
   no_cuda();
 }
 void mamba3_step(Arena&, const Mamba3Config&, const Mamba3Weights&, const float*, float*,

@@ -32,6 +32,10 @@ struct RowWindow {
 struct Exec {
   Device device = Device::cpu;
   Arena* arena = nullptr;
+  LinearObserver* observer = nullptr;  ///< sees the inputs of a prefill of whole blocks
 };
+
+/// linear() (ops/linear/linear.h) where `exec` says.
+void linear(const Exec& exec, const Matrix& W, const float* x, std::int64_t rows, float* y);
 
 }  // namespace mamba3

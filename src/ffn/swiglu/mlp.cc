@@ -43,13 +43,13 @@ void mlp_forward(const Exec& exec, const MlpWeights& w, const RowWindow& window,
   const std::int64_t F = w.up.rows;
   auto* value = exec.arena->take<float>(window.rows * F);
   auto* gate = exec.arena->take<float>(window.rows * F);
-  linear(exec.device, w.up, x, window.rows, value);
-  linear(exec.device, w.gate, x, window.rows, gate);
+  linear(exec, w.up, x, window.rows, value);
+  linear(exec, w.gate, x, window.rows, gate);
   parallel_ranges(window.tokens(), [&](std::int64_t first, std::int64_t last) {
     const std::int64_t at = (window.begin + first) * F;
     swiglu(exec.device, value + at, gate + at, (last - first) * F);
   });
-  linear(exec.device, w.down, value, window.rows, out);
+  linear(exec, w.down, value, window.rows, out);
 }
 
 void mlp_step(const Exec& exec, const MlpWeights& w, const float* x, std::int64_t rows, float* out) {

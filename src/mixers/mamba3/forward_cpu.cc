@@ -149,16 +149,17 @@ void mamba3_scan(Arena& arena, const Mamba3Config& c, const Mamba3Weights& w, co
   state.tail = same_chunk ? state.tail + tokens : window.end % l.chunk;
 }
 
-void mamba3_forward(Arena& arena, const Mamba3Config& c, const Mamba3Weights& w, const RowWindow& window,
+void mamba3_forward(const Exec& exec, const Mamba3Config& c, const Mamba3Weights& w, const RowWindow& window,
                     const float* u, float* out, LayerState& state) {
+  Arena& arena = *exec.arena;
   const Arena::Scope scope(arena);
   auto* projected = arena.take<float>(window.rows * c.in_rows());
   auto* dynamics_rows = arena.take<float>(window.rows * c.dynamics_rows());
   auto* gated = arena.take<float>(window.rows * c.d_inner());
   const Dynamics dynamics(arena, c, window.rows);
 
-  cpu::linear(w.in_proj, u, window.rows, projected);
-  cpu::linear(w.dynamics, u, window.rows, dynamics_rows);
+  linear(exec, w.in_proj, u, window.rows, projected);
+  linear(exec, w.dynamics, u, window.rows, dynamics_rows);
   parallel_ranges(window.tokens(), [&](std::int64_t first, std::int64_t last) {
     first += window.begin, last += window.begin;
     unpack_dynamics(c, w.dt_bias, dynamics_rows, first, last, dynamics);
@@ -176,7 +177,7 @@ void mamba3_forward(Arena& arena, const Mamba3Config& c, const Mamba3Weights& w,
                               .zx_stride = c.in_rows(),
                               .bc_stride = c.in_rows()};
   cpu::mamba3_scan(arena, c, w, window, input, gated, nullptr, state);
-  cpu::linear(w.out_proj, gated, window.rows, out);
+  linear(exec, w.out_proj, gated, window.rows, out);
 }
 
 void mamba3_flush(const Mamba3Config& c, const Mamba3Weights& w, LayerState& state) {

@@ -5,7 +5,7 @@ namespace mamba3 {
 void mamba3_forward(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights,
                     const RowWindow& window, const float* u, float* out, LayerState& state) {
   const auto run = exec.device == Device::cuda ? cuda::mamba3_forward : cpu::mamba3_forward;
-  run(*exec.arena, config, weights, window, u, out, state);
+  run(exec, config, weights, window, u, out, state);
 }
 
 void mamba3_step(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights, const float* u,

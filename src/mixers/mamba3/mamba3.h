@@ -84,7 +84,7 @@ void mamba3_scan(const Exec& exec, const Mamba3Config& config, const Mamba3Weigh
                  LayerState& state);
 
 namespace cpu {
-void mamba3_forward(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights,
+void mamba3_forward(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights,
                     const RowWindow& window, const float* u, float* out, LayerState& state);
 void mamba3_step(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights, const float* u,
                  float* out, std::span<LayerState* const> states);
@@ -96,7 +96,7 @@ void mamba3_flush(const Mamba3Config& config, const Mamba3Weights& weights, Laye
 }  // namespace cpu
 
 namespace cuda {
-void mamba3_forward(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights,
+void mamba3_forward(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights,
                     const RowWindow& window, const float* u, float* out, LayerState& state);
 void mamba3_step(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights, const float* u,
                  float* out, std::span<LayerState* const> states);

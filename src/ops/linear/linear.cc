@@ -1,6 +1,7 @@
 #include "ops/linear/linear.h"
 
 #include "core/error.h"
+#include "ops/rows.h"
 
 namespace mamba3 {
 
@@ -14,6 +15,11 @@ Matrix matrix_of(const TensorView& tensor) {
 
 void linear(Device device, const Matrix& W, const float* x, std::int64_t rows, float* y) {
   device == Device::cuda ? cuda::linear(W, x, rows, y) : cpu::linear(W, x, rows, y);
+}
+
+void linear(const Exec& exec, const Matrix& W, const float* x, std::int64_t rows, float* y) {
+  if (exec.observer != nullptr) exec.observer->saw(W, x, rows);
+  linear(exec.device, W, x, rows, y);
 }
 
 void linear_step(Device device, const Matrix& W, const float* x, std::int64_t rows, float* y) {

@@ -38,6 +38,13 @@ void linear(Device device, const Matrix& W, const float* x, std::int64_t rows, f
 /// each with bits of its own (a batch gives what its rows give alone). Weights are read once.
 void linear_step(Device device, const Matrix& W, const float* x, std::int64_t rows, float* y);
 
+/// Sees the inputs of products, for what has to be measured there.
+struct LinearObserver {
+  virtual ~LinearObserver() = default;
+  /// Called on the caller's thread before the product; x [rows, W.cols], every row a token's.
+  virtual void saw(const Matrix& W, const float* x, std::int64_t rows) = 0;
+};
+
 namespace cpu {
 void linear(const Matrix& W, const float* x, std::int64_t rows, float* y);
 void linear_step(const Matrix& W, const float* x, std::int64_t rows, float* y);

@@ -1,6 +1,7 @@
 #include "ops/linear/weights_cpu.h"
 
 #include <algorithm>
+#include <vector>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ops/linear/weights_cpu.cc"
@@ -147,6 +148,20 @@ void decode_row(const std::byte* row, std::int64_t cols, float* out) {
   }
 }
 
+// Types without a kernel of their own.
+void dot_decoded(const Matrix& W, std::int64_t first, std::int64_t last, const float* x, std::int64_t rows,
+                 float* y) {
+  thread_local std::vector<float> row;
+  row.resize(static_cast<std::size_t>(W.cols));
+  const auto* values = reinterpret_cast<const std::byte*>(row.data());
+  for (std::int64_t j = first; j < last; ++j) {
+    to_float(W.dtype, W.row(j), W.cols, row.data());
+    for (std::int64_t i = 0; i < rows; ++i) {
+      dot_tile<DType::f32, 1>(values, 0, x + i * W.cols, W.cols, y + i * W.rows + j);
+    }
+  }
+}
+
 void dot_rows(const Matrix& W, std::int64_t first, std::int64_t last, const float* x, std::int64_t rows,
               float* y) {
   switch (W.dtype) {
@@ -159,7 +174,7 @@ void dot_rows(const Matrix& W, std::int64_t first, std::int64_t last, const floa
     case DType::q8_0:
       return dot_rows_of<DType::q8_0>(W, first, last, x, rows, y);
     default:
-      return;  // ruled out when the model is loaded
+      return dot_decoded(W, first, last, x, rows, y);
   }
 }
 
@@ -181,7 +196,7 @@ void decode_rows(const Matrix& W, std::int64_t first, std::int64_t count, float*
         decode_row<DType::q8_0>(row, W.cols, to);
         break;
       default:
-        break;  // ruled out when the model is loaded
+        to_float(W.dtype, row, W.cols, to);
     }
   }
 }
