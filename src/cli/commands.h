@@ -12,6 +12,8 @@ void add_tokenize(CLI::App& program);
 void add_detokenize(CLI::App& program);
 void add_info(CLI::App& program);
 void add_convert(CLI::App& program);
+void add_quantize(CLI::App& program);
+void add_imatrix(CLI::App& program);
 void add_bench(CLI::App& program);
 void add_selftest(CLI::App& program);
 

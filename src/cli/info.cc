@@ -23,7 +23,7 @@ struct TypeTotal {
 std::map<std::string, TypeTotal> totals_by_type(const Inspection& inspection) {
   std::map<std::string, TypeTotal> totals;
   for (const TensorFacts& tensor : inspection.tensors) {
-    TypeTotal& total = totals[std::string(name_of(tensor.dtype))];
+    TypeTotal& total = totals[tensor.type];
     ++total.tensors;
     total.elements += tensor.elements;
     total.bytes += tensor.bytes;
@@ -79,8 +79,7 @@ Json to_json(const Inspection& i, bool checked) {
   }
   for (const auto& [key, value] : i.metadata) json["metadata"][key] = value;
   for (const TensorFacts& t : i.tensors) {
-    json["tensors"].push_back(
-        {{"name", t.name}, {"dtype", name_of(t.dtype)}, {"shape", t.shape}, {"bytes", t.bytes}});
+    json["tensors"].push_back({{"name", t.name}, {"dtype", t.type}, {"shape", t.shape}, {"bytes", t.bytes}});
   }
   return json;
 }
@@ -122,8 +121,7 @@ std::string to_text(const Inspection& i, bool checked) {
     text += fmt::format("  {} = {}\n", printable(key), printable(value));
   if (!i.tensors.empty()) text += "\ntensors\n";
   for (const TensorFacts& t : i.tensors) {
-    text +=
-        fmt::format("  {:<48} {:<5} [{}]\n", printable(t.name), name_of(t.dtype), fmt::join(t.shape, ", "));
+    text += fmt::format("  {:<48} {:<7} [{}]\n", printable(t.name), t.type, fmt::join(t.shape, ", "));
   }
   return checked ? text + "\nsound: every byte was read\n" : text;
 }

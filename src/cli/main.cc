@@ -29,6 +29,8 @@ void add_commands(CLI::App& program) {
   add_detokenize(program);
   add_info(program);
   add_convert(program);
+  add_quantize(program);
+  add_imatrix(program);
   add_bench(program);
   add_selftest(program);
 }

@@ -12,6 +12,12 @@ void add_model_option(CLI::App& command, std::string& path, const std::string& w
       ->check([](const std::string& text) { return text.empty() ? "the path is empty" : std::string(); });
 }
 
+void add_threads_option(CLI::App& command, int& threads) {
+  command.add_option("--threads", threads, "threads to use; 0, the default: one for each physical core")
+      ->option_text("N")
+      ->check(CLI::Range(0, 4096));
+}
+
 void add_json_flag(CLI::App& command, bool& json) {
   command.add_flag("--json", json, "print one JSON object");
 }
@@ -36,9 +42,7 @@ std::span<const std::byte> require_default_model() {
 
 void ModelOptions::add_to(CLI::App& command) {
   add_model_option(command, path, "model folder or .gguf file");
-  command.add_option("--threads", threads, "threads to use; 0, the default: one for each physical core")
-      ->option_text("N")
-      ->check(CLI::Range(0, 4096));
+  add_threads_option(command, threads);
   command.add_option("--device", device)->check(CLI::IsMember({"cpu", "cuda"}))->group("");
 }
 

@@ -26,6 +26,8 @@ void add_json_flag(CLI::App& command, bool& json);
 
 inline constexpr const char* kDefaultModelName = "built-in model";
 
+void add_threads_option(CLI::App& command, int& threads);
+
 /// Throws Error(not_found) when the program has none.
 std::span<const std::byte> require_default_model();
 

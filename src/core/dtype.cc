@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <cmath>
 #include <cstring>
 
 #include "core/checked.h"
 #include "core/error.h"
 #include "core/half.h"
+#include "core/quant/codec.h"
 
 namespace mamba3 {
 namespace {
@@ -32,6 +32,13 @@ constexpr std::array kTypes = {
     Row{DType::u8, "U8", {1, 1}, false},
     Row{DType::boolean, "BOOL", {1, 1}, false},
     Row{DType::q8_0, "Q8_0", {kQ8Elements, kQ8Bytes}, true},
+    Row{DType::q4_0, "Q4_0", {kQ8Elements, kQ4_0Bytes}, true},
+    Row{DType::q4_1, "Q4_1", {kQ8Elements, kQ4_1Bytes}, true},
+    Row{DType::q5_0, "Q5_0", {kQ8Elements, kQ5_0Bytes}, true},
+    Row{DType::q5_1, "Q5_1", {kQ8Elements, kQ5_1Bytes}, true},
+    Row{DType::q4_k, "Q4_K", {kKElements, kQ4KBytes}, true},
+    Row{DType::q5_k, "Q5_K", {kKElements, kQ5KBytes}, true},
+    Row{DType::q6_k, "Q6_K", {kKElements, kQ6KBytes}, true},
 };
 
 const Row& row_of(DType type) {
@@ -51,14 +58,6 @@ void store(std::byte* to, std::int64_t index, T value) {
 }
 
 template <typename Real>
-void q8_0_to(const std::byte* from, std::int64_t elements, Real* to) {
-  for (std::int64_t i = 0; i < elements; i += kQ8Elements, from += kQ8Bytes) {
-    const Real scale = f16_to_float(load<std::uint16_t>(from, 0));
-    for (std::int64_t j = 0; j < kQ8Elements; ++j) to[i + j] = scale * load<std::int8_t>(from + 2, j);
-  }
-}
-
-template <typename Real>
 void convert(DType type, const std::byte* from, std::int64_t elements, Real* to) {
   switch (type) {
     case DType::f64:
@@ -73,33 +72,9 @@ void convert(DType type, const std::byte* from, std::int64_t elements, Real* to)
     case DType::bf16:
       for (std::int64_t i = 0; i < elements; ++i) to[i] = bf16_to_float(load<std::uint16_t>(from, i));
       return;
-    case DType::q8_0:
-      q8_0_to(from, elements, to);
-      return;
     default:
+      if (is_quantized(type)) return quant::decode(type, from, elements, to);
       fail(ErrorCode::unsupported, "a tensor of type {} does not hold real numbers", name_of(type));
-  }
-}
-
-// The rounding of ggml's reference: half away from zero, by the scale before it is rounded to f16.
-void quantize_q8_0(const float* from, std::int64_t elements, std::byte* to) {
-  for (std::int64_t i = 0; i < elements; i += kQ8Elements, to += kQ8Bytes) {
-    float largest = 0;
-    bool nan = false;
-    for (std::int64_t j = 0; j < kQ8Elements; ++j) {
-      largest = std::max(largest, std::fabs(from[i + j]));
-      nan |= std::isnan(from[i + j]);
-    }
-    const float scale = largest / 127.0f;
-    const std::uint16_t stored = float_to_f16(scale);
-    if (nan || std::isinf(f16_to_float(stored))) {
-      fail(ErrorCode::numeric, "Q8_0 cannot hold NaN, infinity or magnitudes above 8.3e6");
-    }
-    const float inverse = std::isinf(1.0f / scale) ? 0.0f : 1.0f / scale;
-    store(to, 0, stored);
-    for (std::int64_t j = 0; j < kQ8Elements; ++j) {
-      store(to + 2, j, static_cast<std::int8_t>(std::round(from[i + j] * inverse)));
-    }
   }
 }
 
@@ -113,6 +88,32 @@ std::string_view name_of(DType type) {
 }
 bool is_float(DType type) {
   return row_of(type).real;
+}
+
+bool is_quantized(DType type) {
+  return row_of(type).block.elements > 1;
+}
+
+std::vector<std::string_view> float_type_names() {
+  std::vector<std::string_view> names;
+  for (const Row& row : kTypes) {
+    if (row.real) names.push_back(row.name);
+  }
+  return names;
+}
+
+DType fitting_type(DType type, std::int64_t row) {
+  if (row % block_of(type).elements == 0) return type;
+  switch (type) {
+    case DType::q4_k:
+      return fitting_type(DType::q5_0, row);
+    case DType::q5_k:
+      return fitting_type(DType::q5_1, row);
+    case DType::q6_k:
+      return fitting_type(DType::q8_0, row);
+    default:
+      return DType::f32;
+  }
 }
 
 std::optional<DType> dtype_named(std::string_view name) {
@@ -139,7 +140,8 @@ void to_double(DType type, const std::byte* from, std::int64_t elements, double*
   convert(type, from, elements, to);
 }
 
-void from_float(DType type, const float* from, std::int64_t elements, std::byte* to) {
+void from_float(DType type, const float* from, std::int64_t elements, std::byte* to,
+                const float* importance) {
   switch (type) {
     case DType::f64:
       for (std::int64_t i = 0; i < elements; ++i) store(to, i, static_cast<double>(from[i]));
@@ -153,10 +155,8 @@ void from_float(DType type, const float* from, std::int64_t elements, std::byte*
     case DType::bf16:
       for (std::int64_t i = 0; i < elements; ++i) store(to, i, float_to_bf16(from[i]));
       return;
-    case DType::q8_0:
-      quantize_q8_0(from, elements, to);
-      return;
     default:
+      if (is_quantized(type)) return quant::encode(type, from, elements, to, importance);
       fail(ErrorCode::unsupported, "real numbers cannot be stored as {}", name_of(type));
   }
 }

@@ -61,8 +61,8 @@ struct GgufFile {
 };
 
 /// Maps the file; the tensors are views into the mapping, which the result owns. Throws Error: not_found or
-/// io, bad_format (the fault and the key or tensor named), unsupported (version 1, big-endian files,
-/// quantized types that are not built yet).
+/// io, bad_format (the fault and the key or tensor named), unsupported (version 1, big-endian files).
+/// Tensors of ggml's types that have no DType are checked as all others and listed as `foreign`.
 GgufFile read_gguf(const std::filesystem::path& path);
 
 /// The same from memory: views into `bytes`, which must outlive the result; `name` stands for the file in

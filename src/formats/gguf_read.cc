@@ -25,7 +25,8 @@ constexpr std::uint64_t kLeastTensorBytes = 8 + 4 + 4 + 8;
 /// A tensor's entry in the header.
 struct TensorInfo {
   std::string_view name;
-  TensorView view;  ///< bytes not yet set
+  const gguf::TensorType* type = nullptr;
+  Shape shape;
   std::uint64_t offset = 0;
   std::uint64_t size = 0;
 };
@@ -212,9 +213,9 @@ class Parser {
       }
       where_ = fmt::format("tensor {}", shown(info.name));
       if (!seen.insert(info.name).second) bad("{} appears twice", where_);
-      info.view.shape = shape();
-      info.view.dtype = dtype();
-      info.size = size_of(info.view);
+      info.shape = shape();
+      info.type = &type();
+      info.size = size_of(info);
       info.offset = number<std::uint64_t>();
       infos_.push_back(std::move(info));
     }
@@ -230,25 +231,22 @@ class Parser {
     return sizes;
   }
 
-  DType dtype() {
-    const auto type = number<std::uint32_t>();
-    const auto found = std::ranges::find(gguf::kTensorTypes, type, &gguf::TensorType::number);
-    if (found == gguf::kTensorTypes.end()) bad("{} has the unknown GGUF type {}", where_, type);
-    if (!found->dtype) {
-      refuse(ErrorCode::unsupported, "{} has GGUF type {}, which is not built yet", where_, found->name);
-    }
-    return *found->dtype;
+  const gguf::TensorType& type() {
+    const auto number_found = number<std::uint32_t>();
+    const auto found = std::ranges::find(gguf::kTensorTypes, number_found, &gguf::TensorType::number);
+    if (found == gguf::kTensorTypes.end()) bad("{} has the unknown GGUF type {}", where_, number_found);
+    return *found;
   }
 
-  std::uint64_t size_of(const TensorView& view) const {
-    const std::int64_t row = view.shape.empty() ? 1 : view.shape.back();
-    const Block block = block_of(view.dtype);
+  std::uint64_t size_of(const TensorInfo& info) const {
+    const std::int64_t row = info.shape.empty() ? 1 : info.shape.back();
+    const Block block = info.type->block;
     if (row % block.elements != 0) {
-      bad("{} of type {} has rows of {} values, expected a multiple of {}", where_, name_of(view.dtype), row,
+      bad("{} of type {} has rows of {} values, expected a multiple of {}", where_, info.type->name, row,
           block.elements);
     }
-    const auto size = bytes_of(view.dtype, view.elements());
-    if (!size) bad("{} has an impossible shape {}", where_, view.shape);
+    const auto size = checked_mul(*checked_elements(info.shape) / block.elements, block.bytes);
+    if (!size) bad("{} has an impossible shape {}", where_, info.shape);
     return static_cast<std::uint64_t>(*size);
   }
 
@@ -272,8 +270,17 @@ class Parser {
     for (TensorInfo& info : infos_) {
       check_place(info, previous, align, data.size());
       previous = &info;
-      info.view.bytes = data.subspan(info.offset, info.size);
-      result_.file.tensors.emplace(info.name, info.view);
+      keep(info, data);
+    }
+  }
+
+  void keep(const TensorInfo& info, std::span<const std::byte> data) {
+    if (info.type->dtype) {
+      result_.file.tensors.emplace(
+          info.name, TensorView{*info.type->dtype, info.shape, data.subspan(info.offset, info.size)});
+    } else {
+      result_.file.foreign.emplace(info.name, ForeignTensor{std::string(info.type->name), info.shape,
+                                                            static_cast<std::int64_t>(info.size)});
     }
   }
 

@@ -43,47 +43,53 @@ inline const ValueType& value_type(const GgufValue& value) {
   return kValueTypes[value.index() % kValueTypes.size()];
 }
 
-/// ggml's tensor types; those without a DType are known by name only.
+/// ggml's tensor types; those without a DType are known by name and size only.
 struct TensorType {
   std::uint32_t number;
   std::string_view name;
+  Block block;
   std::optional<DType> dtype = std::nullopt;
 };
-inline constexpr std::array kTensorTypes = {
-    TensorType{0, "F32", DType::f32},
-    TensorType{1, "F16", DType::f16},
-    TensorType{2, "Q4_0"},
-    TensorType{3, "Q4_1"},
-    TensorType{6, "Q5_0"},
-    TensorType{7, "Q5_1"},
-    TensorType{8, "Q8_0", DType::q8_0},
-    TensorType{9, "Q8_1"},
-    TensorType{10, "Q2_K"},
-    TensorType{11, "Q3_K"},
-    TensorType{12, "Q4_K"},
-    TensorType{13, "Q5_K"},
-    TensorType{14, "Q6_K"},
-    TensorType{15, "Q8_K"},
-    TensorType{16, "IQ2_XXS"},
-    TensorType{17, "IQ2_XS"},
-    TensorType{18, "IQ3_XXS"},
-    TensorType{19, "IQ1_S"},
-    TensorType{20, "IQ4_NL"},
-    TensorType{21, "IQ3_S"},
-    TensorType{22, "IQ2_S"},
-    TensorType{23, "IQ4_XS"},
-    TensorType{24, "I8", DType::i8},
-    TensorType{25, "I16", DType::i16},
-    TensorType{26, "I32", DType::i32},
-    TensorType{27, "I64", DType::i64},
-    TensorType{28, "F64", DType::f64},
-    TensorType{29, "IQ1_M"},
-    TensorType{30, "BF16", DType::bf16},
-    TensorType{34, "TQ1_0"},
-    TensorType{35, "TQ2_0"},
-    TensorType{39, "MXFP4"},
-    TensorType{40, "NVFP4"},
-    TensorType{41, "Q1_0"},
+
+inline TensorType known(std::uint32_t number, DType dtype) {
+  return {number, name_of(dtype), block_of(dtype), dtype};
+}
+
+inline const std::array kTensorTypes = {
+    known(0, DType::f32),
+    known(1, DType::f16),
+    known(2, DType::q4_0),
+    known(3, DType::q4_1),
+    known(6, DType::q5_0),
+    known(7, DType::q5_1),
+    known(8, DType::q8_0),
+    TensorType{9, "Q8_1", {32, 40}},
+    TensorType{10, "Q2_K", {256, 84}},
+    TensorType{11, "Q3_K", {256, 110}},
+    known(12, DType::q4_k),
+    known(13, DType::q5_k),
+    known(14, DType::q6_k),
+    TensorType{15, "Q8_K", {256, 292}},
+    TensorType{16, "IQ2_XXS", {256, 66}},
+    TensorType{17, "IQ2_XS", {256, 74}},
+    TensorType{18, "IQ3_XXS", {256, 98}},
+    TensorType{19, "IQ1_S", {256, 50}},
+    TensorType{20, "IQ4_NL", {32, 18}},
+    TensorType{21, "IQ3_S", {256, 110}},
+    TensorType{22, "IQ2_S", {256, 82}},
+    TensorType{23, "IQ4_XS", {256, 136}},
+    known(24, DType::i8),
+    known(25, DType::i16),
+    known(26, DType::i32),
+    known(27, DType::i64),
+    known(28, DType::f64),
+    TensorType{29, "IQ1_M", {256, 56}},
+    known(30, DType::bf16),
+    TensorType{34, "TQ1_0", {256, 54}},
+    TensorType{35, "TQ2_0", {256, 66}},
+    TensorType{39, "MXFP4", {32, 17}},
+    TensorType{40, "NVFP4", {64, 36}},
+    TensorType{41, "Q1_0", {128, 18}},
 };
 
 }  // namespace mamba3::gguf

@@ -14,12 +14,20 @@
 
 namespace mamba3 {
 
+/// A tensor of a type that we know by name alone.
+struct ForeignTensor {
+  std::string type;  ///< "Q2_K"
+  Shape shape;
+  std::int64_t bytes = 0;
+};
+
 /// Views into `owners` (mappings, and buffers for tensors whose strides had to be undone).
 struct TensorFile {
   std::string name;    ///< for messages: the path as given
   std::string format;  ///< "safetensors", "torch", ...
   std::map<std::string, TensorView> tensors;
-  std::map<std::string, std::string> metadata;  ///< safetensors' __metadata__
+  std::map<std::string, ForeignTensor> foreign{};  ///< GGUF's other types: there, but nobody can read them
+  std::map<std::string, std::string> metadata;     ///< safetensors' __metadata__
   std::vector<std::shared_ptr<const void>> owners;
 };
 

@@ -6,12 +6,10 @@
 #include <string>
 #include <string_view>
 
+#include "infer/document_tokens.h"
 #include "mamba3/model.h"
 
 namespace mamba3 {
-
-/// Stands between the documents of a text.
-inline constexpr std::string_view kDocumentSeparator = "\n<|endoftext|>\n";
 
 struct EvaluateOptions {
   std::int64_t window = 1024;     ///< tokens a window predicts

@@ -17,7 +17,8 @@ Model Model::from_gguf(std::span<const std::byte> bytes, const std::string& name
 Model Model::random(std::string_view shape, std::uint64_t seed, std::string_view dtype) {
   const auto type = dtype_named(dtype);
   if (!type || !is_float(*type)) {
-    fail(ErrorCode::invalid_argument, "type is {}, expected f32, f16, bf16 or q8_0", dtype);
+    fail(ErrorCode::invalid_argument, "type is {}, expected one of {}", dtype,
+         fmt::join(float_type_names(), ", "));
   }
   return Model(std::make_shared<const Network>(random_checkpoint(shape, seed, *type)));
 }

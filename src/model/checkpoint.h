@@ -49,8 +49,8 @@ Checkpoint random_checkpoint(const ModelConfig& config, std::string_view name, s
                              DType type);
 std::vector<std::string> random_shapes();
 
-/// Writes a .gguf file; matrices as `type` (f32, f16, bf16, q8_0), parameters of exact precision as float32,
-/// and float32 where a row does not fill the blocks of `type`. Atomic.
+/// Writes a .gguf file; matrices as `type` (or what fits its rows, see fitting_type in core/dtype.h),
+/// parameters of exact precision as float32. Atomic. More choices: quantize (model/quantize.h).
 void save_gguf(const Checkpoint& checkpoint, const std::filesystem::path& path, DType type);
 /// Writes an official folder (config.json, model.safetensors, tokenizer.json); matrices, in_proj whole, as
 /// f32, f16 or bf16, all else as float32. Refuses a folder that is there and not empty. Atomic.

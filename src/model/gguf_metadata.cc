@@ -35,7 +35,8 @@ ModelConfig config_from_gguf(const GgufFile& file) {
   c.ffn_width = integer_or("feed_forward_length", 0);
   c.d_intermediate = c.ffn_width;
   c.rms_norm = file.find(key("attention.layer_norm_rms_epsilon")) != nullptr;
-  c.tie_embeddings = !file.file.tensors.contains("output.weight");
+  c.tie_embeddings =
+      !file.file.tensors.contains("output.weight") && !file.file.foreign.contains("output.weight");
   c.residual_in_fp32 = file.find_flag(key("residual_in_fp32")).value_or(true);
   c.chunk_size = integer_or("ssm.chunk_size", 64);
 

@@ -47,8 +47,13 @@ std::string shown(const std::vector<T>& items) {
 
 void describe_tensors(const TensorFile& file, Inspection& result) {
   for (const auto& [name, t] : file.tensors) {
-    result.tensors.push_back({name, t.dtype, t.shape, t.elements(), std::ssize(t.bytes)});
+    result.tensors.push_back(
+        {name, std::string(name_of(t.dtype)), t.shape, t.elements(), std::ssize(t.bytes)});
   }
+  for (const auto& [name, t] : file.foreign) {
+    result.tensors.push_back({name, t.type, t.shape, *checked_elements(t.shape), t.bytes});
+  }
+  std::ranges::sort(result.tensors, {}, &TensorFacts::name);
   for (const auto& [key, value] : file.metadata) result.metadata.emplace_back(key, cut(value));
 }
 
@@ -57,6 +62,16 @@ void describe_model(const Checkpoint& checkpoint, Inspection& result) {
   for (const auto& [name, tensor] : checkpoint.tensors) result.parameters += tensor.elements();
   result.state_bytes = Network(checkpoint).state_bytes();
   result.tokenizer = checkpoint.tokenizer;
+}
+
+// A model with types that we cannot read is shown all the same, with the reason why it cannot be run.
+void describe_runnable(const GgufFile& gguf, std::span<const std::byte> bytes, Inspection& result) {
+  try {
+    describe_model(parse_gguf_checkpoint(bytes, result.name), result);
+  } catch (const Error& error) {
+    if (gguf.file.foreign.empty()) throw;
+    result.remark = error.what();
+  }
 }
 
 void check_sums(const fs::path& path) {
@@ -144,7 +159,7 @@ Inspection inspect_gguf(std::span<const std::byte> bytes, const std::string& nam
   }
   if (const std::string& architecture = gguf.text("general.architecture"); architecture == "mamba3") {
     result.kind = "GGUF model";
-    describe_model(parse_gguf_checkpoint(bytes, name), result);
+    describe_runnable(gguf, bytes, result);
   } else {
     result.kind = "GGUF file";
     result.remark = fmt::format("running the architecture {} is not built yet", cut(architecture));

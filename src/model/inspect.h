@@ -25,7 +25,7 @@ FileKind kind_of(const std::filesystem::path& path);
 
 struct TensorFacts {
   std::string name;  ///< as in the file
-  DType dtype;
+  std::string type;  ///< "BF16", "IQ2_XS"
   Shape shape;
   std::int64_t elements;
   std::int64_t bytes;

@@ -20,6 +20,10 @@ std::string shown(const Shape& shape) {
 
 // One tensor of a file, of the shape the table expects.
 const TensorView& find(const TensorFile& file, const std::string& name, const Shape& expected) {
+  if (const auto foreign = file.foreign.find(name); foreign != file.foreign.end()) {
+    fail(ErrorCode::unsupported, "{}: tensor {} is of type {}, expected one of {}", file.name, name,
+         foreign->second.type, fmt::join(float_type_names(), ", "));
+  }
   const auto at = file.tensors.find(name);
   if (at == file.tensors.end()) {
     fail(ErrorCode::bad_format, "{}: tensor {} is missing, expected {}", file.name, name, shown(expected));
@@ -37,9 +41,10 @@ const TensorView& find(const TensorFile& file, const std::string& name, const Sh
 
 // Refuses a layer count that the file cannot hold before a table of that size is made.
 void check_layers(const ModelConfig& config, const TensorFile& file) {
-  if (config.n_layer > static_cast<std::int64_t>(file.tensors.size())) {
+  const std::size_t tensors = file.tensors.size() + file.foreign.size();
+  if (config.n_layer > static_cast<std::int64_t>(tensors)) {
     fail(ErrorCode::bad_format, "{}: n_layer is {}, but the weights are only {} tensors", file.name,
-         config.n_layer, file.tensors.size());
+         config.n_layer, tensors);
   }
 }
 

@@ -205,6 +205,10 @@ void Network::step(Arena& arena, std::span<const TokenId> ids, std::span<Network
   norm(net.device, net.norm_f, residual, batch, hidden);
 }
 
+const PackedMatrix& Network::head() const {
+  return impl_->head;
+}
+
 void Network::logits(Arena& arena, const float* hidden, std::int64_t rows, float* logits) const {
   linear({impl_->device, &arena}, impl_->head, hidden, rows, logits);
 }

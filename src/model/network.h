@@ -57,6 +57,8 @@ class Network {
   void step(Arena& arena, std::span<const TokenId> ids, std::span<NetworkState* const> states,
             float* hidden) const;
 
+  const PackedMatrix& head() const;
+
   /// hidden [rows, d_model] to logits [rows, vocab_rows]; every row has bits of its own.
   void logits(Arena& arena, const float* hidden, std::int64_t rows, float* logits) const;
 

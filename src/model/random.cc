@@ -96,8 +96,7 @@ Checkpoint random_checkpoint(const ModelConfig& config, std::string_view name, s
   for (std::size_t index = 0; index < checkpoint.parameters.size(); ++index) {
     const Parameter& p = checkpoint.parameters[index];
     const std::int64_t elements = *checked_elements(p.shape), width = p.shape.back(), rows = elements / width;
-    const bool exact = p.precision == Precision::exact || width % block_of(type).elements != 0;
-    const DType stored = exact ? DType::f32 : type;
+    const DType stored = p.precision == Precision::exact ? DType::f32 : fitting_type(type, width);
     const auto buffer =
         std::make_shared<std::vector<std::byte>>(static_cast<std::size_t>(*bytes_of(stored, elements)));
     const std::int64_t row_bytes = *bytes_of(stored, width);

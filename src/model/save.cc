@@ -1,4 +1,4 @@
-// Writing a Checkpoint: GGUF, or an official folder of safetensors.
+// Writing a Checkpoint as an official folder of safetensors.
 #include <unistd.h>
 
 #include <algorithm>
@@ -6,54 +6,15 @@
 
 #include "core/atomic_file.h"
 #include "core/error.h"
-#include "core/threads.h"
-#include "formats/gguf.h"
 #include "formats/tensor_file.h"
 #include "model/checkpoint.h"
-#include "model/gguf_metadata.h"
+#include "model/store.h"
 #include "tokenizer/write_json.h"
 
 namespace mamba3 {
 namespace {
 
 namespace fs = std::filesystem;
-
-// llama.cpp's numbers for general.file_type.
-std::uint32_t file_type(DType type) {
-  switch (type) {
-    case DType::f32:
-      return 0;
-    case DType::f16:
-      return 1;
-    case DType::q8_0:
-      return 7;
-    default:
-      return 32;  // BF16
-  }
-}
-
-// The type a parameter is stored as. Rows that do not fill q8_0's blocks stay float32.
-DType stored_type(const Parameter& p, DType type) {
-  if (p.precision == Precision::exact) return DType::f32;
-  return p.shape.back() % block_of(type).elements == 0 ? type : DType::f32;
-}
-
-// Rounds or quantizes one tensor into its place, row by row on all threads.
-void convert(const TensorView& from, DType type, std::span<std::byte> to) {
-  if (from.dtype == type) {
-    std::memcpy(to.data(), from.bytes.data(), to.size());
-    return;
-  }
-  const std::int64_t rows = from.shape[0], width = from.elements() / rows;
-  const std::int64_t from_bytes = *bytes_of(from.dtype, width), to_bytes = *bytes_of(type, width);
-  parallel_ranges(rows, [&](std::int64_t first, std::int64_t last) {
-    std::vector<float> row(static_cast<std::size_t>(width));
-    for (std::int64_t i = first; i < last; ++i) {
-      to_float(from.dtype, from.bytes.data() + i * from_bytes, width, row.data());
-      from_float(type, row.data(), width, to.data() + i * to_bytes);
-    }
-  });
-}
 
 // A folder that gets its name when everything in it is written.
 class NewFolder {
@@ -120,20 +81,6 @@ std::vector<OfficialTensor> official_tensors(const Checkpoint& checkpoint, DType
 
 }  // namespace
 
-void save_gguf(const Checkpoint& checkpoint, const fs::path& path, DType type) {
-  GgufMetadata metadata = {{"general.architecture", std::string("mamba3")},
-                           {"general.name", fs::path(checkpoint.name).filename().string()},
-                           {"general.file_type", file_type(type)},
-                           {"general.quantization_version", std::uint32_t{2}}};
-  append_config(checkpoint.config, metadata);
-  if (checkpoint.tokenizer) append_tokenizer(*checkpoint.tokenizer, checkpoint.config.vocab_rows(), metadata);
-  std::vector<TensorToWrite> tensors;
-  for (const Parameter& p : checkpoint.parameters) tensors.push_back({p.gguf, stored_type(p, type), p.shape});
-  write_gguf(path, metadata, tensors, [&](std::size_t i, std::span<std::byte> out) {
-    convert(checkpoint.tensor(checkpoint.parameters[i].name), tensors[i].dtype, out);
-  });
-}
-
 void save_folder(const Checkpoint& checkpoint, const fs::path& path, DType type) {
   if (block_of(type).elements != 1) {
     fail(ErrorCode::unsupported, "{}: safetensors cannot hold {}; write a .gguf file", path.string(),
@@ -143,17 +90,18 @@ void save_folder(const Checkpoint& checkpoint, const fs::path& path, DType type)
   const auto tensors = official_tensors(checkpoint, type);
   std::vector<TensorToWrite> headers;
   for (const OfficialTensor& tensor : tensors) headers.push_back(tensor.header);
-  write_safetensors(folder / "model.safetensors", headers,
-                    [&](std::size_t i, std::span<std::byte> out) {
-                      std::size_t at = 0;
-                      for (const Parameter* p : tensors[i].parts) {
-                        const auto bytes = static_cast<std::size_t>(
-                            *bytes_of(headers[i].dtype, *checked_elements(p->shape)));
-                        convert(checkpoint.tensor(p->name), headers[i].dtype, out.subspan(at, bytes));
-                        at += bytes;
-                      }
-                    },
-                    {{"format", "pt"}});
+  write_safetensors(
+      folder / "model.safetensors", headers,
+      [&](std::size_t i, std::span<std::byte> out) {
+        std::size_t at = 0;
+        for (const Parameter* p : tensors[i].parts) {
+          const auto bytes =
+              static_cast<std::size_t>(*bytes_of(headers[i].dtype, *checked_elements(p->shape)));
+          store_tensor(checkpoint.tensor(p->name), headers[i].dtype, nullptr, out.subspan(at, bytes));
+          at += bytes;
+        }
+      },
+      {{"format", "pt"}});
   write_text(folder / "config.json", config_to_json(checkpoint.config));
   if (checkpoint.tokenizer)
     write_text(folder / "tokenizer.json", tokenizer_json(checkpoint.tokenizer->spec()));

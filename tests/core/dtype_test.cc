@@ -16,8 +16,9 @@
 namespace mamba3 {
 namespace {
 
-constexpr DType kAll[] = {DType::f64, DType::f32, DType::f16, DType::bf16,    DType::i64, DType::i32,
-                          DType::i16, DType::i8,  DType::u8,  DType::boolean, DType::q8_0};
+constexpr DType kAll[] = {DType::f64,  DType::f32,  DType::f16,  DType::bf16,    DType::i64,  DType::i32,
+                          DType::i16,  DType::i8,   DType::u8,   DType::boolean, DType::q8_0, DType::q4_0,
+                          DType::q4_1, DType::q5_0, DType::q5_1, DType::q4_k,    DType::q5_k, DType::q6_k};
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 
 TEST(DType, NamesAreDistinctAndLeadBack) {
@@ -34,11 +35,27 @@ TEST(DType, NamesAreDistinctAndLeadBack) {
 }
 
 TEST(DType, SizesAreThoseOfTheTypes) {
-  const std::int64_t bytes[] = {8, 4, 2, 2, 8, 4, 2, 1, 1, 1, 34};
+  const std::int64_t bytes[] = {8, 4, 2, 2, 8, 4, 2, 1, 1, 1, 34, 18, 20, 22, 24, 144, 176, 210};
+  const std::int64_t elements[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 32, 32, 32, 32, 32, 256, 256, 256};
   for (std::size_t i = 0; i < std::size(kAll); ++i) {
     EXPECT_EQ(block_of(kAll[i]).bytes, bytes[i]) << name_of(kAll[i]);
-    EXPECT_EQ(block_of(kAll[i]).elements, kAll[i] == DType::q8_0 ? 32 : 1) << name_of(kAll[i]);
+    EXPECT_EQ(block_of(kAll[i]).elements, elements[i]) << name_of(kAll[i]);
   }
+}
+
+TEST(DType, RowsThatBlocksDoNotDivideTakeASubstitute) {
+  const auto fits = [](DType type, std::int64_t row, DType expected) {
+    EXPECT_EQ(fitting_type(type, row), expected) << name_of(type) << " for rows of " << row;
+  };
+  for (const DType type : kAll) fits(type, 512, type);
+  fits(DType::q4_k, 384, DType::q5_0);
+  fits(DType::q5_k, 384, DType::q5_1);
+  fits(DType::q6_k, 384, DType::q8_0);
+  fits(DType::q8_0, 384, DType::q8_0);
+  for (const DType type : {DType::q4_k, DType::q5_k, DType::q6_k, DType::q8_0, DType::q5_0, DType::q4_1}) {
+    fits(type, 100, DType::f32);
+  }
+  fits(DType::bf16, 100, DType::bf16);
 }
 
 TEST(DType, BytesOfDoesNotWrap) {
