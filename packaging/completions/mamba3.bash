@@ -5,14 +5,19 @@ _mamba3() {
   local shapes="mamba3-siso-187m mamba3-mimo-187m mamba3-siso-500m mamba3-siso-1.5b mamba3-mimo-1.5b"
   COMPREPLY=()
   case $previous in
-    --type) mapfile -t COMPREPLY < <(compgen -W "f32 bf16 f16 q8_0" -- "$current"); return ;;
+    --type)
+      local types="f32 bf16 f16 q8_0"
+      [[ $command == quantize ]] && types="q4_k_m q4_k q5_k q6_k q8_0 q4_0 q5_0 q5_1 bf16 f16 f32"
+      mapfile -t COMPREPLY < <(compgen -W "$types" -- "$current")
+      return
+      ;;
     --impl) mapfile -t COMPREPLY < <(compgen -W "cpu reference" -- "$current"); return ;;
     --dtype) mapfile -t COMPREPLY < <(compgen -W "f64 f32 bf16" -- "$current"); return ;;
     --random) mapfile -t COMPREPLY < <(compgen -W "$shapes" -- "$current"); return ;;
   esac
   local words
   if ((COMP_CWORD == 1)); then
-    words="run eval tokenize detokenize info convert bench selftest --version --help"
+    words="run eval tokenize detokenize info convert quantize imatrix bench selftest --version --help"
   elif [[ $current != -* ]]; then
     if [[ $command == eval && $COMP_CWORD -eq 2 ]]; then
       mapfile -t COMPREPLY < <(compgen -W "ppl" -- "$current")
@@ -31,6 +36,8 @@ _mamba3() {
       detokenize) words="--model --file --skip-special --json" ;;
       info) words="--check --json" ;;
       convert) words="--type --random --seed" ;;
+      quantize) words="--type --imatrix --allow-requantize --threads --json" ;;
+      imatrix) words="--model --file --output --window --max-windows --threads --json" ;;
       bench) words="--model --random --type --prompt --tokens --repeat --threads --json" ;;
       selftest) words="--impl --dtype --models --json" ;;
     esac

@@ -21,7 +21,7 @@ constexpr std::array kRecipes = {
     Recipe{"f32", f32, f32, f32, 0},
 };
 
-// "mlp.down" of "layers.3.mlp.down"; the whole name outside the layers.
+// "mixer.out_proj" of "layers.3.mixer.out_proj"; the whole name outside the layers.
 std::string_view local_name(std::string_view name) {
   if (!name.starts_with("layers.")) return name;
   name.remove_prefix(std::string_view("layers.").size());
@@ -31,7 +31,7 @@ std::string_view local_name(std::string_view name) {
 DType wanted_type(const Recipe& recipe, const Parameter& p) {
   if (p.precision == Precision::exact) return f32;
   if (p.name == "embedding" || p.name == "head") return recipe.vocabulary;
-  return local_name(p.name) == "mlp.down" ? recipe.residual : recipe.matrices;
+  return local_name(p.name) == "mixer.out_proj" ? recipe.out_proj : recipe.matrices;
 }
 
 // Values between two reports of progress: a fifth of a second of the slowest search.

@@ -16,10 +16,10 @@ namespace mamba3 {
 
 /// What the matrices become; parameters of exact precision are float32 always.
 struct Recipe {
-  std::string_view name;  ///< "q4_k_m"
-  DType matrices;         ///< of the layers
-  DType vocabulary;       ///< embedding and head
-  DType residual;         ///< the matrices that write into the residual stream, in the layers with more bits
+  std::string_view name;    ///< "q4_k_m"
+  DType matrices;           ///< of the layers
+  DType vocabulary;         ///< embedding and head
+  DType out_proj;           ///< the mixers' last product, where an error costs most (docs/numerics.md)
   std::uint32_t file_type;  ///< llama.cpp's number for general.file_type
 };
 
