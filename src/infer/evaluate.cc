@@ -10,54 +10,12 @@
 #include "core/arena.h"
 #include "core/error.h"
 #include "core/utf8.h"
+#include "infer/document_tokens.h"
 #include "model/finite.h"
 #include "model/network.h"
 
 namespace mamba3 {
 namespace {
-
-/// The tokens of a text's documents, made as they are asked for.
-class DocumentTokens {
- public:
-  DocumentTokens(const Tokenizer& tokenizer, std::string_view text)
-      : tokenizer_(tokenizer), size_(text.size()), rest_(text) {}
-
-  /// The next `count` tokens, or fewer at the end; they stay until skip().
-  std::span<const TokenId> peek(std::int64_t count) {
-    while (std::ssize(ids_) < count && !rest_.empty()) append(take_document());
-    return std::span(ids_).first(static_cast<std::size_t>(std::min<std::int64_t>(count, std::ssize(ids_))));
-  }
-
-  void skip(std::int64_t count) { ids_.erase(ids_.begin(), ids_.begin() + count); }
-
-  /// Tokens still to come, guessed from the bytes.
-  double guess_remaining() const {
-    const double bytes_read = static_cast<double>(size_ - rest_.size());
-    return static_cast<double>(ids_.size()) + static_cast<double>(rest_.size()) * made_ / bytes_read;
-  }
-
- private:
-  std::string_view take_document() {
-    const auto end = std::min(rest_.find(kDocumentSeparator), rest_.size());
-    const std::string_view document = rest_.substr(0, end);
-    rest_.remove_prefix(std::min(end + kDocumentSeparator.size(), rest_.size()));
-    return document;
-  }
-
-  void append(std::string_view document) {
-    if (document.empty()) return;
-    if (const auto start = tokenizer_.start_token()) ids_.push_back(*start);
-    const auto ids = tokenizer_.encode(document, /*with_template=*/false);
-    ids_.insert(ids_.end(), ids.begin(), ids.end());
-    made_ += static_cast<double>(ids.size());
-  }
-
-  const Tokenizer& tokenizer_;
-  std::size_t size_;
-  std::string_view rest_;
-  std::vector<TokenId> ids_;
-  double made_ = 0;
-};
 
 /// Nats of ids[1..], each given the ones before it.
 double window_nll(const Network& network, Arena& arena, std::span<const TokenId> ids) {

@@ -10,9 +10,6 @@
 
 namespace mamba3 {
 
-/// Stands between the documents of a text.
-inline constexpr std::string_view kDocumentSeparator = "\n<|endoftext|>\n";
-
 struct EvaluateOptions {
   std::int64_t window = 1024;     ///< tokens a window predicts
   std::int64_t max_windows = -1;  ///< negative: all
