@@ -174,8 +174,8 @@ RowDivergence compare_rows(std::span<const float> reference, std::span<const flo
     row.error += (b - a) * (b - a);
     row.norm += a * a;
   }
-  // Rounding may leave a little less than nothing.
-  row.kl = std::max(0.0, row.kl / p.sum - p.log_sum + q.log_sum);
+  row.kl = row.kl / p.sum - p.log_sum + q.log_sum;
+  if (row.kl < 0) row.kl = 0;  // rounding may leave a little less than nothing; NaN stays
   row.nll = -q.log_probability(logits[target]);
   row.reference_nll = -p.log_probability(reference[target]);
   row.same_top = p.top == q.top;

@@ -10,9 +10,9 @@ using test::expect_refused;
 using test::Finished;
 using test::Program;
 
-const std::vector<std::vector<std::string>> kCommands = {{"run"},      {"eval"},       {"eval", "ppl"},
-                                                         {"tokenize"}, {"detokenize"}, {"info"},
-                                                         {"convert"},  {"bench"},      {"selftest"}};
+const std::vector<std::vector<std::string>> kCommands = {
+    {"run"},        {"eval"}, {"eval", "ppl"}, {"eval", "kl"}, {"tokenize"},
+    {"detokenize"}, {"info"}, {"convert"},     {"bench"},      {"selftest"}};
 
 TEST(Usage, SaysItsVersion) {
   const Finished result = test::run({"--version"});
