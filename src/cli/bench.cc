@@ -60,7 +60,11 @@ void bench(const BenchOptions& options) {
     report.measured =
         measure(model, options.measure, [&](const MeasureProgress& p) { progress.show(shown(p)); });
   }
-  print(options.json ? to_json(report).dump() + "\n" : to_text(report));
+  if (options.json) {
+    print_json(to_json(report));
+  } else {
+    print(to_text(report));
+  }
   if (!plot) return;
   plot->write(to_svg(to_plot(report)));
   plot->commit();
