@@ -42,7 +42,7 @@ std::string shown(const MeasureProgress& p) {
   std::string line = fmt::format("{}, {} of {} {}", p.stage, p.done, p.total, p.unit);
   if (p.done == 0) return line;
   const double rate = static_cast<double>(p.done) / p.seconds;
-  return line + fmt::format(", {:.3g} {}/s, done at {}", rate, p.unit,
+  return line + fmt::format(", {:.{}f} {}/s, done at {}", rate, rate < 10 ? 2 : 0, p.unit,
                             end_time(static_cast<double>(p.total - p.done) / rate));
 }
 
