@@ -20,7 +20,7 @@ _mamba3() {
     words="run eval tokenize detokenize info convert quantize imatrix bench selftest --version --help"
   elif [[ $current != -* ]]; then
     if [[ $command == eval && $COMP_CWORD -eq 2 ]]; then
-      mapfile -t COMPREPLY < <(compgen -W "ppl" -- "$current")
+      mapfile -t COMPREPLY < <(compgen -W "ppl kl" -- "$current")
     else
       mapfile -t COMPREPLY < <(compgen -f -- "$current")
     fi
@@ -31,14 +31,14 @@ _mamba3() {
         words="--model --prompt --file --tokens --stop --ignore-eos --temp --top-k --top-p --min-p --repeat-penalty
           --repeat-last-n --seed --save-state --load-state --no-echo --threads --json"
         ;;
-      eval) words="--model --file --window --max-windows --threads --json" ;;
+      eval) words="--model --file --window --max-windows --reference --made-up --drift --threads --json" ;;
       tokenize) words="--model --file --json" ;;
       detokenize) words="--model --file --skip-special --json" ;;
       info) words="--check --json" ;;
       convert) words="--type --random --seed" ;;
       quantize) words="--type --imatrix --allow-requantize --threads --json" ;;
       imatrix) words="--model --file --output --window --max-windows --threads --json" ;;
-      bench) words="--model --random --type --prompt --tokens --repeat --threads --json" ;;
+      bench) words="--model --random --type --prompt --tokens --depth --batch --repeat --plot --threads --json" ;;
       selftest) words="--impl --dtype --models --json" ;;
     esac
     words+=" --help"

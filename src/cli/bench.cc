@@ -1,21 +1,23 @@
 // mamba3 bench: how fast a model reads and writes on this machine.
 #include <memory>
+#include <optional>
 
+#include "cli/bench_report.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "core/atomic_file.h"
 #include "core/error.h"
-#include "infer/measure.h"
-#include "infer/process.h"
 #include "model/checkpoint.h"
+#include "model/network.h"
 
 namespace mamba3::cli {
 namespace {
 
 struct BenchOptions {
   ModelOptions model;
-  std::string random, type = "bf16";
+  std::string random, type = "bf16", plot;
   MeasureOptions measure;
   bool json = false;
 };
@@ -26,98 +28,84 @@ Model model_of(const BenchOptions& options) {
   return Model::random(options.random, 0, options.type);
 }
 
-void require(const Agreement& agreement) {
-  if (agreement.holds()) return;
+Agreement require_agreement(const Model& model) {
+  const Agreement found = agreement_with_reference(model);
+  if (found.holds()) return found;
   fail(ErrorCode::numeric,
        "the logits differ from the reference by {:.1e} (prefill) and {:.1e} (step), at most {:.1e} is "
        "allowed: "
        "nothing was measured",
-       agreement.prefill_error, agreement.step_error, kAllowedLogitsError);
+       found.prefill_error, found.step_error, found.allowed);
 }
 
-Json to_json(const std::vector<double>& rates) {
-  const Spread spread = spread_of(rates);
-  return {{"median", spread.median}, {"min", spread.least}, {"max", spread.most}};
-}
-
-Json to_json(const BenchOptions& options, const Model& model, const Agreement& agreement,
-             const Rates& rates) {
-  return {{"model", model.name()},
-          {"prompt_tokens", options.measure.prompt_tokens},
-          {"decode_tokens", options.measure.decode_tokens},
-          {"prefill_tokens_per_s", to_json(rates.prefill)},
-          {"decode_tokens_per_s", to_json(rates.decode)},
-          {"prefill_error", agreement.prefill_error},
-          {"step_error", agreement.step_error},
-          {"allowed_error", kAllowedLogitsError},
-          {"checked_tokens", agreement.tokens},
-          {"state_bytes", model.state_bytes()},
-          {"threads", threads()},
-          {"processor", processor_name()},
-          {"peak_memory_bytes", peak_memory_bytes()}};
-}
-
-std::string rate_row(const std::string& name, const std::vector<double>& rates) {
-  const Spread s = spread_of(rates);
-  return fmt::format("{:<18} {:.1f} tokens/s ({:.1f} to {:.1f})\n", name, s.median, s.least, s.most);
-}
-
-std::string to_text(const BenchOptions& options, const Model& model, const Agreement& agreement,
-                    const Rates& rates) {
-  return fmt::format(
-      "model              {}\n"
-      "processor          {}, {} threads\n"
-      "check              {} tokens: prefill differs by {:.1e}, steps by {:.1e}, {:.1e} allowed\n"
-      "{}{}"
-      "state              {} a session\n"
-      "peak memory        {} (the reference of the check included)\n",
-      model.name(), processor_name(), threads(), agreement.tokens, agreement.prefill_error,
-      agreement.step_error, kAllowedLogitsError,
-      rate_row(fmt::format("prefill of {}", options.measure.prompt_tokens), rates.prefill),
-      rate_row(fmt::format("decode of {}", options.measure.decode_tokens), rates.decode),
-      shown_bytes(static_cast<double>(model.state_bytes())),
-      shown_bytes(static_cast<double>(peak_memory_bytes())));
+std::string shown(const MeasureProgress& p) {
+  std::string line = fmt::format("{}, {} of {} {}", p.stage, p.done, p.total, p.unit);
+  if (p.done == 0) return line;
+  const double rate = static_cast<double>(p.done) / p.seconds;
+  return line + fmt::format(", {:.{}f} {}/s, done at {}", rate, rate < 10 ? 2 : 0, p.unit,
+                            end_time(static_cast<double>(p.total - p.done) / rate));
 }
 
 void bench(const BenchOptions& options) {
   options.measure.check();
+  std::optional<AtomicFile> plot;
+  if (!options.plot.empty()) plot.emplace(options.plot);
   const Model model = model_of(options);
-  Agreement agreement;
-  Rates rates;
+  options.measure.check_memory(model);
+  BenchReport report{model, options.measure, {}, Workload::of(model.network().checkpoint()), {}};
   {
     Progress progress;
     progress.show("comparing with the reference");
-    agreement = agreement_with_reference(model);
-    require(agreement);
-    rates =
-        measure(model, options.measure, [&](std::string_view stage) { progress.show(std::string(stage)); });
+    report.agreement = require_agreement(model);
+    report.measured =
+        measure(model, options.measure, [&](const MeasureProgress& p) { progress.show(shown(p)); });
   }
   if (options.json) {
-    print_json(to_json(options, model, agreement, rates));
+    print_json(to_json(report));
   } else {
-    print(to_text(options, model, agreement, rates));
+    print(to_text(report));
   }
+  if (!plot) return;
+  plot->write(to_svg(to_plot(report)));
+  plot->commit();
+}
+
+constexpr std::int64_t kMost = 1'000'000'000;
+
+void add_numbers(CLI::App& command, BenchOptions& options) {
+  MeasureOptions& m = options.measure;
+  const auto list = [&](const char* name, std::vector<std::int64_t>& values, std::int64_t least,
+                        const char* what) {
+    command.add_option(name, values, what)
+        ->option_text("N[,N...]")
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->check(CLI::Range(least, kMost));
+  };
+  const auto number = [&](const char* name, std::int64_t& value, const char* what) {
+    command.add_option(name, value, what)->option_text("N")->check(CLI::Range(std::int64_t{1}, kMost));
+  };
+  list("-p,--prompt", m.prompts, 1, "lengths of prompts to read (default 512)");
+  number("-n,--tokens", m.decode_tokens, "tokens that each session writes (default 128)");
+  list("--depth", m.depths, 0, "tokens that were read before (default 128)");
+  list("--batch", m.batches, 1, "sessions that write at once (default 1)");
+  number("--repeat", m.repeats, "rounds; the median counts (default 3)");
 }
 
 }  // namespace
 
 void add_bench(CLI::App& program) {
   auto options = std::make_shared<BenchOptions>();
-  CLI::App& command =
-      *program.add_subcommand("bench", "Measures prefill and decode, after a check of the result");
+  CLI::App& command = *program.add_subcommand(
+      "bench", "Measures prefill and decode beside the machine's ceilings, after a check of the result");
   options->model.add_to(command);
   command.add_option("--random", options->random, "random weights of this shape in place of a model")
       ->option_text("NAME")
       ->excludes("--model");
   add_type_option(command, options->type, "type of the random matrices");
-  const auto number = [&](const char* name, std::int64_t& value, const char* what) {
-    command.add_option(name, value, what)
-        ->option_text("N")
-        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000'000}));
-  };
-  number("-p,--prompt", options->measure.prompt_tokens, "tokens to read (default 512)");
-  number("-n,--tokens", options->measure.decode_tokens, "tokens to write (default 128)");
-  number("--repeat", options->measure.repeats, "rounds; the median counts (default 3)");
+  add_numbers(command, *options);
+  command.add_option("--plot", options->plot, "draw the rates over depth and batch into an SVG file")
+      ->option_text("FILE");
   add_json_flag(command, options->json);
   command.footer("Shapes: " + fmt::format("{}", fmt::join(random_shapes(), ", ")));
   command.callback([options] { bench(*options); });

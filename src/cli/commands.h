@@ -8,6 +8,7 @@ namespace mamba3::cli {
 /// Adds a command to the program; parsing its arguments runs it. Failures are thrown as mamba3::Error.
 void add_run(CLI::App& program);
 void add_eval(CLI::App& program);
+void add_eval_kl(CLI::App& eval);
 void add_tokenize(CLI::App& program);
 void add_detokenize(CLI::App& program);
 void add_info(CLI::App& program);

@@ -1,4 +1,4 @@
-// mamba3 eval ppl: how well a model predicts a text.
+// mamba3 eval ppl: how well a model predicts a text. The other measures of `eval` have files of their own.
 #include <memory>
 
 #include "cli/commands.h"
@@ -82,6 +82,7 @@ void add_eval(CLI::App& program) {
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
   add_json_flag(ppl, options->json);
   ppl.callback([options] { eval_ppl(*options); });
+  add_eval_kl(eval);
 }
 
 }  // namespace mamba3::cli

@@ -1,7 +1,6 @@
-// A text of many documents as one stream of tokens.
+// The tokens of a text's documents, made as they are asked for.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -14,41 +13,22 @@ namespace mamba3 {
 /// Stands between the documents of a text.
 inline constexpr std::string_view kDocumentSeparator = "\n<|endoftext|>\n";
 
-/// The tokens of a text's documents, made as they are asked for.
+/// The start token (when the tokenizer has one) and the ids of each document that is not empty, joined.
+/// Tokenizer and text must outlive it.
 class DocumentTokens {
  public:
   DocumentTokens(const Tokenizer& tokenizer, std::string_view text)
       : tokenizer_(tokenizer), size_(text.size()), rest_(text) {}
 
   /// The next `count` tokens, or fewer at the end; they stay until skip().
-  std::span<const TokenId> peek(std::int64_t count) {
-    while (std::ssize(ids_) < count && !rest_.empty()) append(take_document());
-    return std::span(ids_).first(static_cast<std::size_t>(std::min<std::int64_t>(count, std::ssize(ids_))));
-  }
+  std::span<const TokenId> peek(std::int64_t count);
+  void skip(std::int64_t count);  ///< precondition: peek() gave as many
 
-  void skip(std::int64_t count) { ids_.erase(ids_.begin(), ids_.begin() + count); }
-
-  /// Tokens still to come, guessed from the bytes.
-  double guess_remaining() const {
-    const double bytes_read = static_cast<double>(size_ - rest_.size());
-    return static_cast<double>(ids_.size()) + static_cast<double>(rest_.size()) * made_ / bytes_read;
-  }
+  double guess_remaining() const;  ///< tokens still to come, guessed from the bytes
 
  private:
-  std::string_view take_document() {
-    const auto end = std::min(rest_.find(kDocumentSeparator), rest_.size());
-    const std::string_view document = rest_.substr(0, end);
-    rest_.remove_prefix(std::min(end + kDocumentSeparator.size(), rest_.size()));
-    return document;
-  }
-
-  void append(std::string_view document) {
-    if (document.empty()) return;
-    if (const auto start = tokenizer_.start_token()) ids_.push_back(*start);
-    const auto ids = tokenizer_.encode(document, /*with_template=*/false);
-    ids_.insert(ids_.end(), ids.begin(), ids.end());
-    made_ += static_cast<double>(ids.size());
-  }
+  std::string_view take_document();
+  void append(std::string_view document);
 
   const Tokenizer& tokenizer_;
   std::size_t size_;

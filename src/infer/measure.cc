@@ -1,124 +1,190 @@
 #include "infer/measure.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <chrono>
-#include <cmath>
+#include <map>
 
+#include "core/arena.h"
 #include "core/error.h"
-#include "mamba3/session.h"
+#include "infer/agreement.h"
+#include "infer/process.h"
 #include "model/network.h"
-#include "model/reference_model.h"
+#include "ops/ceiling/ceiling.h"
 
 namespace mamba3 {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Made-up tokens, spread over the vocabulary.
-std::vector<TokenId> some_tokens(const Model& model, std::int64_t count) {
-  constexpr std::uint64_t kStride = 0x9e3779b97f4a7c15;  // golden ratio: neighbours lie far apart
-  std::vector<TokenId> ids;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::uint64_t number = (static_cast<std::uint64_t>(i) + 1) * kStride >> 32;
-    ids.push_back(static_cast<TokenId>(number % static_cast<std::uint64_t>(model.vocab_size())));
-  }
-  return ids;
-}
-
-double relative_error(std::span<const float> found, const std::vector<float>& expected) {
-  double difference = 0, norm = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    difference += (double{found[i]} - expected[i]) * (double{found[i]} - expected[i]);
-    norm += double{expected[i]} * expected[i];
-  }
-  return std::sqrt(difference / norm);
-}
-
-std::int64_t tokens_to_check(const Model& model) {
-  std::int64_t parameters = 0;
-  for (const auto& [name, tensor] : model.network().checkpoint().tensors) parameters += tensor.elements();
-  return parameters < 50'000'000 ? 32 : parameters < 500'000'000 ? 16 : 4;
-}
-
-std::vector<float> reference_logits(const Model& model, std::span<const TokenId> ids) {
-  const reference::Model<float> reference(model.network().checkpoint());
-  auto state = reference.zero_state();
-  const auto hidden = reference.hidden(ids, state);
-  const reference::Values<float> last(hidden.end() - model.network().config().d_model, hidden.end());
-  const auto logits = reference.logits(last);
-  return {logits.begin(), logits.end()};
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 template <typename Work>
-double rate(std::int64_t tokens, const Work& work) {
+double seconds_of(const Work& work) {
   const auto start = Clock::now();
   work();
-  return static_cast<double>(tokens) / std::chrono::duration<double>(Clock::now() - start).count();
+  return seconds_since(start);
 }
+
+class Measuring {
+ public:
+  Measuring(const Model& model, const MeasureOptions& options,
+            const std::function<void(const MeasureProgress&)>& progress)
+      : model_(model), network_(model.network()), options_(options), progress_(progress) {
+    const auto largest = static_cast<std::size_t>(*std::ranges::max_element(options.batches));
+    hidden_.resize(largest * static_cast<std::size_t>(network_.config().d_model));
+    logits_.resize(largest * static_cast<std::size_t>(model.vocab_size()));
+    sessions_.resize(largest);
+    for (const std::int64_t tokens : options.prompts) result_.prefill.push_back({tokens, {}});
+    for (const std::int64_t depth : options.depths) {
+      for (const std::int64_t batch : options.batches) result_.decode.push_back({depth, batch, {}, 0});
+    }
+  }
+
+  Measurement run() {
+    fill_depths();
+    warm_up();
+    const auto figures = std::ssize(result_.prefill) + std::ssize(result_.decode);
+    std::int64_t done = 0;
+    const auto start = Clock::now();
+    const auto begin_figure = [&](const std::string& name) {
+      report({name, done++, options_.repeats * figures, "figures", seconds_since(start)});
+      measure_ceilings();
+    };
+    for (std::int64_t round = 1; round <= options_.repeats; ++round) {
+      for (PrefillFigure& figure : result_.prefill) {
+        begin_figure(fmt::format("round {}: prefill of {}", round, figure.tokens));
+        figure.seconds.push_back(prefill_seconds(figure.tokens));
+      }
+      for (DecodeFigure& figure : result_.decode) {
+        begin_figure(
+            fmt::format("round {}: decode at depth {}, batch {}", round, figure.depth, figure.batch));
+        figure.seconds.push_back(step_seconds(figure.depth, figure.batch, options_.decode_tokens));
+        figure.resident_bytes = resident_memory_bytes();
+      }
+    }
+    return std::move(result_);
+  }
+
+ private:
+  void report(const MeasureProgress& progress) const {
+    if (progress_) progress_(progress);
+  }
+
+  // One long prefill; a copy of the state stays at every depth.
+  void fill_depths() {
+    constexpr std::int64_t kPiece = 8192;  // seconds apart on a slow machine
+    const std::int64_t deepest = *std::ranges::max_element(options_.depths);
+    NetworkState state = network_.zero_state();
+    for (const std::int64_t depth : options_.depths) at_depth_[depth];
+    const auto start = Clock::now();
+    for (auto& [depth, kept] : at_depth_) {
+      while (state.position < depth) {
+        report({"reading up to the depth", state.position, deepest, "tokens", seconds_since(start)});
+        const auto ids = made_up_tokens(model_, state.position, std::min(kPiece, depth - state.position));
+        network_.prefill(arena_, ids, state, hidden_.data());
+      }
+      kept = state;
+    }
+  }
+
+  // Scratch memory and threads are made in the first calls, which do not count.
+  void warm_up() {
+    constexpr std::int64_t kWholeWindow = 512;
+    for (const PrefillFigure& figure : result_.prefill)
+      prefill_seconds(std::min(figure.tokens, kWholeWindow));
+    for (const DecodeFigure& figure : result_.decode) step_seconds(figure.depth, figure.batch, 1);
+  }
+
+  double prefill_seconds(std::int64_t tokens) {
+    const auto ids = made_up_tokens(model_, 0, tokens);
+    NetworkState state = network_.zero_state();
+    return seconds_of([&] {
+      network_.prefill(arena_, ids, state, hidden_.data());
+      network_.logits(hidden_.data(), 1, logits_.data());
+    });
+  }
+
+  double step_seconds(std::int64_t depth, std::int64_t batch, std::int64_t steps) {
+    std::vector<NetworkState*> states;
+    for (std::int64_t b = 0; b < batch; ++b) states.push_back(&(sessions_[b] = at_depth_.at(depth)));
+    // The first step after a prefill folds the prompt's last chunk into the state: no step of a long text.
+    step(states, depth);
+    const double seconds = seconds_of([&] {
+      for (std::int64_t i = 1; i <= steps; ++i) step(states, depth + i);
+    });
+    return seconds / static_cast<double>(steps);
+  }
+
+  // Session b reads token `position` + b of the made-up text.
+  void step(std::span<NetworkState* const> states, std::int64_t position) {
+    const auto ids = made_up_tokens(model_, position, std::ssize(states));
+    network_.step(arena_, ids, states, hidden_.data());
+    network_.logits(hidden_.data(), std::ssize(states), logits_.data());
+  }
+
+  void measure_ceilings() {
+    Ceilings& c = result_.ceilings;
+    // Several passes, since one takes no longer than a neighbour's burst; together they are as long as one
+    // figure of a small model.
+    constexpr int kPasses = 5;
+    for (int i = 0; i < kPasses; ++i) {
+      c.memory.push_back(memory_.rate());
+      for (const auto& [type, rates] : {std::pair{DotType::f32, &c.f32}, std::pair{DotType::bf16, &c.bf16},
+                                        std::pair{DotType::int8, &c.int8}}) {
+        if (const auto rate = dot_rate(type)) rates->push_back(*rate);
+      }
+    }
+  }
+
+  const Model& model_;
+  const Network& network_;
+  const MeasureOptions& options_;
+  const std::function<void(const MeasureProgress&)>& progress_;
+  ReadProbe memory_;
+  Arena arena_;
+  std::vector<float> hidden_, logits_;
+  std::map<std::int64_t, NetworkState> at_depth_;
+  std::vector<NetworkState> sessions_;
+  Measurement result_;
+};
 
 }  // namespace
 
-bool Agreement::holds() const {
-  return prefill_error <= kAllowedLogitsError && step_error <= kAllowedLogitsError;
-}
-
-Agreement agreement_with_reference(const Model& model) {
-  Agreement result{.tokens = tokens_to_check(model)};
-  const auto ids = some_tokens(model, result.tokens);
-  const auto expected = reference_logits(model, ids);
-  Session read(model), stepped(model);
-  read.prefill(ids);
-  for (const TokenId id : ids) stepped.step(id);
-  result.prefill_error = relative_error(read.logits(), expected);
-  result.step_error = relative_error(stepped.logits(), expected);
-  return result;
-}
-
 void MeasureOptions::check() const {
   constexpr std::int64_t kMost = 1'000'000'000;
-  const auto in_range = [&](const char* what, std::int64_t value) {
-    if (value < 1 || value > kMost) {
-      fail(ErrorCode::invalid_argument, "{} is {}, expected 1 to {}", what, value, kMost);
+  const auto in_range = [&](const char* what, std::int64_t least, const std::vector<std::int64_t>& values) {
+    if (values.empty()) fail(ErrorCode::invalid_argument, "{} is missing", what);
+    for (const std::int64_t value : values) {
+      if (value >= least && value <= kMost) continue;
+      fail(ErrorCode::invalid_argument, "{} is {}, expected {} to {}", what, value, least, kMost);
     }
   };
-  in_range("the number of prompt tokens", prompt_tokens);
-  in_range("the number of decoded tokens", decode_tokens);
-  in_range("the number of repeats", repeats);
+  in_range("the number of prompt tokens", 1, prompts);
+  in_range("the depth", 0, depths);
+  in_range("the batch", 1, batches);
+  in_range("the number of decoded tokens", 1, {decode_tokens});
+  in_range("the number of repeats", 1, {repeats});
 }
 
-Spread spread_of(std::vector<double> values) {
-  std::ranges::sort(values);
-  const std::size_t middle = values.size() / 2;
-  const double median = values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-  return {values.front(), median, values.back()};
+void MeasureOptions::check_memory(const Model& model) const {
+  const std::int64_t batch = *std::ranges::max_element(batches);
+  const auto session = static_cast<double>(model.state_bytes() + 4 * model.vocab_size());
+  const double needed = session * static_cast<double>(batch + std::ssize(depths));
+  const auto available = static_cast<double>(available_memory_bytes());
+  if (needed <= available) return;
+  fail(
+      ErrorCode::invalid_argument,
+      "a batch of {} sessions needs {:.1f} GB for their states and logits, {:.1f} GB of memory are available",
+      batch, 1e-9 * needed, 1e-9 * available);
 }
 
-Rates measure(const Model& model, const MeasureOptions& options,
-              const std::function<void(std::string_view)>& progress) {
+Measurement measure(const Model& model, const MeasureOptions& options,
+                    const std::function<void(const MeasureProgress&)>& progress) {
   options.check();
-  const auto prompt = some_tokens(model, options.prompt_tokens);
-  const auto words = some_tokens(model, options.decode_tokens);
-  Rates rates;
-  for (std::int64_t round = 0; round <= options.repeats; ++round) {
-    if (progress) progress(round == 0 ? "warming up" : fmt::format("round {} of {}", round, options.repeats));
-    Session session(model);
-    const double prefill = rate(options.prompt_tokens, [&] {
-      session.prefill(prompt);
-      session.logits();
-    });
-    const double decode = rate(options.decode_tokens, [&] {
-      for (const TokenId id : words) {
-        session.step(id);
-        session.logits();
-      }
-    });
-    if (round == 0) continue;
-    rates.prefill.push_back(prefill);
-    rates.decode.push_back(decode);
-  }
-  return rates;
+  options.check_memory(model);
+  return Measuring(model, options, progress).run();
 }
 
 }  // namespace mamba3

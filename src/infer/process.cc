@@ -3,11 +3,15 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <ctime>
 #include <fstream>
 #include <iterator>
+#include <limits>
+#include <optional>
 #include <sstream>
 #include <string>
+#include <string_view>
 
 namespace mamba3 {
 namespace {
@@ -36,6 +40,16 @@ double process_start() {
   return plausible ? start : kFirstCode;
 }
 
+/// What stands behind "KEY: " in a file of the system.
+std::optional<std::string> value_of(const char* path, std::string_view key) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    const auto colon = line.find(": ");
+    if (line.starts_with(key) && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 double seconds_since_process_start() {
@@ -49,13 +63,20 @@ std::int64_t peak_memory_bytes() {
   return std::int64_t{usage.ru_maxrss} * 1024;
 }
 
+std::int64_t resident_memory_bytes() {
+  std::ifstream file("/proc/self/statm");
+  std::int64_t whole = 0, resident = 0;
+  file >> whole >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+std::int64_t available_memory_bytes() {
+  const auto kilobytes = value_of("/proc/meminfo", "MemAvailable");
+  return kilobytes ? std::atoll(kilobytes->c_str()) * 1024 : std::numeric_limits<std::int64_t>::max();
+}
+
 std::string processor_name() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    const auto colon = line.find(": ");
-    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
-  }
-  return "unknown";
+  return value_of("/proc/cpuinfo", "model name").value_or("unknown");
 }
 
 }  // namespace mamba3

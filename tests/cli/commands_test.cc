@@ -1,4 +1,4 @@
-// eval, tokenize, detokenize, info, convert, bench and selftest on small inputs.
+// eval ppl, tokenize, detokenize, info, convert and selftest on small inputs.
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -184,22 +184,6 @@ TEST(Convert, RefusesBadSourcesAndTargets) {
                  {"no-such-shape", "mamba3-siso-187m"});
   expect_refused(run({"convert", target}), {"SRC", "DST"});
   expect_refused(run({"convert", "a", "b", "--type", "q3"}), {"q3"});
-}
-
-TEST(Bench, ChecksAndMeasures) {
-  const Finished result = run(
-      {"bench", "-m", tiny("tiny-mimo"), "-p", "40", "-n", "4", "--repeat", "2", "--threads", "1", "--json"});
-  ASSERT_EQ(result.exit, 0) << result.err;
-  const json object = json::parse(result.out);
-  EXPECT_LE(object.at("prefill_error"), 1e-4);
-  EXPECT_LE(object.at("step_error"), 1e-4);
-  for (const char* rate : {"prefill_tokens_per_s", "decode_tokens_per_s"}) {
-    EXPECT_GT(object.at(rate).at("min"), 0.0);
-    EXPECT_LE(object.at(rate).at("min"), object.at(rate).at("median"));
-    EXPECT_LE(object.at(rate).at("median"), object.at(rate).at("max"));
-  }
-  expect_refused(run({"bench", "-m", tiny("bad/nan-weights-checkpoint")}), {"out_proj.weight"});
-  expect_refused(run({"bench", "-n", "0"}), {"--tokens"});
 }
 
 TEST(Selftest, PassesGoldensAndFailsOthers) {
