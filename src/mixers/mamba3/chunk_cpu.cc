@@ -1,242 +1,220 @@
-// A stretch of tokens of one head within one chunk, and the folding of a tail into its checkpoint.
-#include "mixers/mamba3/kernels_cpu.h"
-
+// The tokens of one head, chunk by chunk, and the folding of a tail into its checkpoint.
 #include <algorithm>
+
+#include "mixers/mamba3/kernels_cpu.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "mixers/mamba3/chunk_cpu.cc"
 #include "hwy/foreach_target.h"
 // after foreach_target
-#include "mixers/mamba3/head-inl.h"
-#include "ops/simd/simd-inl.h"
+#include "hwy/cache_control.h"
+#include "mixers/mamba3/chunk-inl.h"
+#include "ops/simd/product-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mamba3 {
 namespace HWY_NAMESPACE {
 
-using cpu::Mamba3Stretch;
+// Rows of the state that are joined, read out and moved on before the next ones: with the values and y they
+// stay in the first-level cache.
+constexpr std::int64_t kStateRows = 32;
 
-// Scratch memory of one head, carved from one block. Sizes as in head_scratch().
-struct Scratch {
-  float* q;       // [R, N, C']  rotated C of the stretch, tokens innermost
-  float* cosine;  // [S, C']
-  float* sine;    // [S, C']
-  float* weight;  // [C, C']  what token s gives to token t
-  float* decay;   // [C']     from the chunk's start to after token t
-  float* last;    // [C']     decay from token s to the end, times its weight
-  float* h0;      // [N, P']  the checkpoint with the boundary term
-  float* v;       // [R, C, P']  values
-  float* scores;  // [C, C']
-  float* y;       // [C, P']
-
-  Scratch(const Mamba3Layout& l, float* block) {
-    const auto next = [&block](std::int64_t n) {
-      float* taken = block;
-      block += n;
-      return taken;
-    };
-    q = next(l.rank * l.d_state * l.wide_c);
-    cosine = next(l.angles * l.wide_c), sine = next(l.angles * l.wide_c);
-    weight = next(l.wide_c * l.wide_c), scores = next(l.wide_c * l.wide_c);
-    decay = next(l.wide_c), last = next(l.wide_c);
-    h0 = next(l.d_state * l.wide_p);
-    v = next(l.rank * l.wide_c * l.wide_p);
-    y = next(l.wide_c * l.wide_p);
-  }
-};
-
-// Rotated (B or C + bias) for tokens [from, to) of a chunk: rows n of [N, C'], pairs (2s, 2s+1) or (s, s +
-// N/2).
-void rotate_rows(const Mamba3Layout& l, bool is_mimo, const float* normed, const float* bias,
-                 const float* cosine, const float* sine, std::int64_t from, std::int64_t to, float* out) {
-  const std::int64_t half = l.d_state / 2;
-  for (std::int64_t pair = 0; pair < half; ++pair) {
-    const std::int64_t i = is_mimo ? pair : 2 * pair, j = is_mimo ? pair + half : 2 * pair + 1;
-    const float *a = normed + i * l.wide_c, *b = normed + j * l.wide_c;
-    float *a_out = out + i * l.wide_c, *b_out = out + j * l.wide_c;
-    const float a_bias = bias[i], b_bias = bias[j];
-    if (pair < l.angles) {
-      const float *c = cosine + pair * l.wide_c, *s = sine + pair * l.wide_c;
-      for (std::int64_t t = from; t < to; ++t) {
-        const float left = a[t] + a_bias, right = b[t] + b_bias;
-        a_out[t] = left * c[t] - right * s[t];
-        b_out[t] = left * s[t] + right * c[t];
-      }
-    } else {
-      for (std::int64_t t = from; t < to; ++t) {
-        a_out[t] = a[t] + a_bias;
-        b_out[t] = b[t] + b_bias;
-      }
-    }
-  }
-}
-
-// v[r, t, p] = x[t, p] (* mimo_x[r, p]) for tokens [from, to).
-void fill_values(const Mamba3Layout& l, const float* mimo_x, const float* x, std::int64_t from,
-                 std::int64_t to, float* v) {
-  for (std::int64_t r = 0; r < l.rank; ++r) {
-    for (std::int64_t t = from; t < to; ++t) {
-      const float* source = x + t * l.wide_p;
-      float* row = v + (r * l.wide_c + t) * l.wide_p;
-      std::fill(row + l.headdim, row + l.wide_p, 0.0f);
-      for (std::int64_t p = 0; p < l.headdim; ++p) {
-        row[p] = mimo_x == nullptr ? source[p] : source[p] * mimo_x[r * l.headdim + p];
-      }
-    }
-  }
-}
-
-// The checkpoint with the term that joins two chunks: h + (1 - lambda_0) dt_0 k_prev v_prev.
-void join(const Mamba3Layout& l, const float* mimo_x, const Mamba3Head& head, float* h0) {
-  const D d;
-  const std::int64_t L = lanes();
-  const float before = head.before[0];
-  for (std::int64_t n = 0; n < l.d_state; ++n) {
-    for (std::int64_t p = 0; p < l.wide_p; p += L) {
-      V sum = hn::LoadU(d, head.h + n * l.wide_p + p);
-      for (std::int64_t r = 0; r < l.rank; ++r) {
-        const V k = hn::Set(d, before * head.k[r * l.d_state + n]);
-        V v = hn::LoadU(d, head.x + p);
-        if (mimo_x != nullptr) {
-          HWY_ALIGN float row[kPadding] = {};
-          std::copy_n(mimo_x + r * l.headdim + p, std::min(L, l.headdim - p), row);
-          v = hn::Mul(v, hn::Load(d, row));
-        }
-        sum = hn::MulAdd(k, v, sum);
-      }
-      hn::Store(sum, d, h0 + n * l.wide_p + p);
-    }
-  }
-}
-
-// Decays by products of alpha, one token after the other: no difference of large sums, so a strong decay
-// loses nothing and never overflows. Fills weight rows [from, to) (zero above the diagonal), decay[t] for t <
-// to, and what reaches the end of the chunk's first `to` tokens (`last`).
-void weigh(const Mamba3Layout& l, const Mamba3Head& head, std::int64_t from, std::int64_t to,
-           const Scratch& s) {
-  HWY_ALIGN float reach[kBlockRows + kPadding] = {};  // decay from token s to token t
-  float total = 1;
-  for (std::int64_t t = 0; t < to; ++t) {
-    const float alpha = head.alpha[t];
-    total *= alpha;
-    s.decay[t] = total;
-    for (std::int64_t i = 0; i < t; ++i) reach[i] *= alpha;
-    reach[t] = 1;
-    if (t < from) continue;
-    float* row = s.weight + t * l.wide_c;
-    std::fill_n(row, l.wide_c, 0.0f);
-    for (std::int64_t i = 0; i < t; ++i) row[i] = reach[i] * (head.own[i] + head.before[i + 1]);
-    row[t] = head.own[t];
-  }
-  // The last token's row is what reaches the end, its own weight included.
-  std::copy_n(s.weight + (to - 1) * l.wide_c, l.wide_c, s.last);
-}
-
-// The state after the chunk's first `count` tokens becomes the checkpoint. Needs h0, v, decay and last.
-void advance(const Mamba3Layout& l, std::int64_t count, const Mamba3Head& head, const Scratch& s) {
-  const float total = s.decay[count - 1];
-  for (std::int64_t i = 0; i < l.d_state * l.wide_p; ++i) s.h0[i] *= total;
-  for (std::int64_t r = 0; r < l.rank; ++r) {
-    float* v = s.v + r * l.wide_c * l.wide_p;
-    for (std::int64_t t = 0; t < count; ++t) {
-      for (std::int64_t p = 0; p < l.wide_p; ++p) v[t * l.wide_p + p] *= s.last[t];
-    }
-    const float* k = head.tail_k + r * l.d_state * l.wide_c;
-    small_product(l.d_state, l.wide_p, count, k, l.wide_c, 1, v, l.wide_p, s.h0, l.wide_p, true);
-    for (std::int64_t n = 0; n < l.d_state; ++n) head.k[r * l.d_state + n] = k[n * l.wide_c + count - 1];
-  }
-  std::copy_n(s.h0, l.d_state * l.wide_p, head.h);
-  std::copy_n(head.tail_x + (count - 1) * l.wide_p, l.wide_p, head.x);
-}
-
-// Puts the stretch's tokens into the tail: x, alpha, own, before, angles, k; and q into scratch.
+// Puts the stretch's tokens into the chunk and its tail's small values.
 void take_in(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, const Mamba3Stretch& in,
-             std::int64_t tail, const Mamba3Head& head, const Scratch& s) {
+             std::int64_t tail, const Mamba3Head& head, const Chunk& s) {
   for (std::int64_t i = 0; i < in.count; ++i) {
-    const std::int64_t t = tail + i;
     const float dt = in.dt[i * in.head_stride], lambda = in.lambda[i * in.head_stride];
-    head.alpha[t] = in.adt[i * in.head_stride];
-    head.own[t] = lambda * dt;
-    head.before[t] = (1 - lambda) * dt;
-    std::copy_n(in.x + i * in.zx_stride, l.headdim, head.tail_x + t * l.wide_p);
-    turn(head.theta, in.rate + i * padded(l.angles), dt, l.angles, s.cosine + t, s.sine + t, l.wide_c);
+    head.alpha[tail + i] = in.adt[i * in.head_stride];
+    head.own[tail + i] = lambda * dt;
+    head.before[tail + i] = (1 - lambda) * dt;
+    fill_values(l, w.mimo_x, in.x + i * in.zx_stride, s.v + (in.slot + i) * l.rank * l.wide_p);
   }
   transform(head.alpha + tail, in.count, head.alpha + tail, [](V v) { return hn::Exp(D(), v); });
-  const std::int64_t end = tail + in.count;
-  for (std::int64_t r = 0; r < l.rank; ++r) {
-    const std::int64_t at = r * l.d_state;
-    rotate_rows(l, is_mimo, in.B + r * in.group_stride, w.B_bias + at, s.cosine, s.sine, tail, end,
-                head.tail_k + at * l.wide_c);
-    rotate_rows(l, is_mimo, in.C + r * in.group_stride, w.C_bias + at, s.cosine, s.sine, tail, end,
-                s.q + at * l.wide_c);
+  turn_tokens(l, in, head.theta, s);
+  rotate_rows(l, is_mimo, in, s);
+}
+
+// y = q h0 for the chunk's rows [first, last), h0 = h + (1 - lambda_0) dt_0 k_prev v_prev being the
+// checkpoint with the term that joins two chunks. With `completes` h becomes the state after the chunk's
+// first `end` tokens. The state is read, joined and moved on by kStateRows rows, without leaving the
+// first-level cache.
+void meet_state(const Mamba3Layout& l, const float* mimo_x, std::int64_t first, std::int64_t last,
+                bool completes, std::int64_t end, const Mamba3Head& head, const Chunk& s) {
+  const D d;
+  const std::int64_t N = l.d_state, P = l.wide_p, M = s.wide;
+  fill_values(l, mimo_x, head.x, s.v_before);
+  scale(s.v_before, head.before[0], l.rank * P);
+  float* h0 = completes ? head.h : s.h0;
+  const V total = hn::Set(d, s.decay[end * l.rank - 1]);
+  for (std::int64_t n = 0; n < N; n += kStateRows) {
+    const std::int64_t count = std::min(kStateRows, N - n);
+    each_tile(count, P, [&](auto tile, std::int64_t i, std::int64_t j) {
+      const std::int64_t at = (n + i) * P + j;
+      tile.load(head.h + at, P);
+      tile.add_product(head.k + n + i, 1, N, s.v_before + j, P, l.rank);
+      tile.store(h0 + at, P);
+    });
+    each_tile(last - first, P, [&](auto tile, std::int64_t i, std::int64_t j) {
+      float* y = s.y + (first + i) * P + j;
+      n == 0 ? tile.clear() : tile.load(y, P);
+      tile.add_product(s.q + n * M + first + i, 1, M, h0 + n * P + j, P, count);
+      tile.store(y, P);
+    });
+    if (!completes) continue;
+    each_tile(count, P, [&](auto tile, std::int64_t i, std::int64_t j) {
+      float* h = h0 + (n + i) * P + j;
+      tile.load(h, P);
+      tile.each([&](V& sum, int, std::int64_t) { sum = hn::Mul(total, sum); });
+      tile.add_product(s.k + (n + i) * M, M, 1, s.v_last + j, P, end * l.rank);
+      tile.store(h, P);
+    });
   }
 }
 
-// y of rank r for the chunk's rows [first, first + rows), both multiples of kTileRows: decayed start state,
-// then masked linear attention over all ranks.
-void read_out(const Mamba3Layout& l, std::int64_t r, std::int64_t first, std::int64_t rows,
-              const Mamba3Head& head, const Scratch& s) {
-  const float* q = s.q + r * l.d_state * l.wide_c + first;
-  small_product(rows, l.wide_p, l.d_state, q, 1, l.wide_c, s.h0, l.wide_p, s.y + first * l.wide_p, l.wide_p,
-                false);
-  for (std::int64_t t = first; t < first + rows; ++t) {
-    for (std::int64_t p = 0; p < l.wide_p; ++p) s.y[t * l.wide_p + p] *= s.decay[t];
+// y = decay y + weighted scores times values, for the rows [first, last) of the chunk. `first` and the tiles
+// are aligned to the chunk, and how far a tile looks back depends on its place alone.
+void attend(const Mamba3Layout& l, std::int64_t first, std::int64_t last, const Chunk& s) {
+  const D d;
+  const std::int64_t P = l.wide_p, M = s.wide;
+  const auto seen = [&](std::int64_t row) { return (row / l.rank + 1) * l.rank; };
+  for (std::int64_t b = first; b < last; b += kPadding) {
+    const std::int64_t rows = std::min(kPadding, last - b);
+    each_tile(rows, padded(seen(b + rows - 1)), [&](auto tile, std::int64_t i, std::int64_t j) {
+      tile.clear();
+      tile.add_product(s.q + b + i, 1, M, s.k + j, M, l.d_state);
+      tile.each([&](V& sum, int row, std::int64_t at) {
+        const float* weight = s.weight + (b + i + row) / l.rank * M + j + at;
+        hn::Store(hn::Mul(sum, hn::Load(d, weight)), d, s.scores + (i + row) * M + j + at);
+      });
+    });
+    each_tile(rows, P, [&](auto tile, std::int64_t i, std::int64_t j) {
+      float* y = s.y + (b + i) * P + j;
+      tile.load(y, P);
+      tile.each([&](V& sum, int row, std::int64_t) { sum = hn::Mul(hn::Set(d, s.decay[b + i + row]), sum); });
+      tile.add_product(s.scores + i * M, M, 1, s.v + j, P, seen(b + i + tile.rows - 1));
+      tile.store(y, P);
+    });
   }
-  // Tokens that a row of this tile can see, in whole vectors: the same for a row wherever a call begins or
-  // ends.
-  for (std::int64_t i = first; i < first + rows; i += kTileRows) {
-    const std::int64_t seen = padded(i + kTileRows);
-    for (std::int64_t other = 0; other < l.rank; ++other) {
-      const float* k = head.tail_k + other * l.d_state * l.wide_c;
-      small_product(kTileRows, seen, l.d_state, q + (i - first), 1, l.wide_c, k, l.wide_c, s.scores, l.wide_c,
-                    false);
-      for (std::int64_t t = 0; t < kTileRows; ++t) {
-        const float* weight = s.weight + (i + t) * l.wide_c;
-        float* score = s.scores + t * l.wide_c;
-        for (std::int64_t j = 0; j < seen; ++j) score[j] *= weight[j];
-      }
-      small_product(kTileRows, l.wide_p, seen, s.scores, l.wide_c, 1, s.v + other * l.wide_c * l.wide_p,
-                    l.wide_p, s.y + i * l.wide_p, l.wide_p, true);
+}
+
+// Values times what reaches the end of the chunk's first `end` tokens.
+void weigh_last(const Mamba3Layout& l, std::int64_t end, const Chunk& s) {
+  const D d;
+  const float* last = s.weight + (end - 1) * s.wide;
+  for (std::int64_t m = 0; m < end * l.rank; ++m) {
+    for (std::int64_t p = 0; p < l.wide_p; p += lanes()) {
+      hn::Store(hn::Mul(hn::Set(d, last[m]), hn::Load(d, s.v + m * l.wide_p + p)), d,
+                s.v_last + m * l.wide_p + p);
     }
   }
 }
 
-void run_stretch(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, const Mamba3Stretch& in,
-                 std::int64_t tail, Mamba3Head head, float* block) {
-  const Scratch s(l, block);
-  const std::int64_t end = tail + in.count;
+// The chunk's last token becomes the checkpoint's.
+void keep_last(const Mamba3Layout& l, const float* x, std::int64_t end, const Mamba3Head& head,
+               const Chunk& s) {
+  for (std::int64_t r = 0; r < l.rank; ++r) {
+    for (std::int64_t n = 0; n < l.d_state; ++n)
+      head.k[r * l.d_state + n] = s.k[n * s.wide + (end - 1) * l.rank + r];
+  }
+  std::copy_n(x, l.headdim, head.x);
+}
+
+// D v, gate and sum over ranks, for the stretch's tokens.
+void give_out(const Mamba3Layout& l, const Mamba3HeadWeights& w, const Mamba3Stretch& in, const Chunk& s) {
+  const D d;
+  for (std::int64_t i = 0; i < in.count; ++i) {
+    const std::int64_t at = (in.slot + i) * l.rank * l.wide_p;
+    for (std::int64_t p = at; p < at + l.rank * l.wide_p; p += lanes()) {
+      hn::Store(hn::MulAdd(hn::Set(d, w.D), hn::Load(d, s.v + p), hn::Load(d, s.y + p)), d, s.y + p);
+    }
+    for (std::int64_t r = 0; in.y != nullptr && r < l.rank; ++r)
+      std::copy_n(s.y + at + r * l.wide_p, l.headdim, in.y + i * in.y_token + r * in.y_rank);
+    gate_token(l, w, s.y + at, in.z + i * in.zx_stride, in.out + i * in.out_stride);
+  }
+}
+
+// Rows of one head lie a page apart: no hardware prefetcher follows them.
+HWY_INLINE void prefetch(const float* rows, std::int64_t stride, std::int64_t count, std::int64_t width) {
+  constexpr std::int64_t kLine = 16;
+  for (std::int64_t i = 0; i < count; ++i) {
+    for (std::int64_t p = 0; p < width; p += kLine) hwy::Prefetch(rows + i * stride + p);
+  }
+}
+
+// A stretch that stays within one chunk.
+void run_chunk(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, const Mamba3Stretch& in,
+               std::int64_t tail, const Mamba3Head& head, const Chunk& s) {
+  const std::int64_t end = in.slot + in.count;
+  const bool completes = end == l.chunk;
+  prefetch(in.z, in.zx_stride, in.count, l.headdim);
+  prefetch(in.out, in.out_stride, in.count, l.headdim);
   take_in(l, is_mimo, w, in, tail, head, s);
-  // Rows beyond `end` are read with weight zero: they must be numbers.
-  for (std::int64_t r = 0; r < l.rank; ++r) {
-    std::fill_n(s.v + (r * l.wide_c + end) * l.wide_p, (l.wide_c - end) * l.wide_p, 0.0f);
-  }
-  fill_values(l, w.mimo_x, head.tail_x, 0, end, s.v);
-  join(l, w.mimo_x, head, s.h0);
-  weigh(l, head, tail, end, s);
+  if (in.count < l.chunk) load_tail(l, w.mimo_x, head, tail, in.start, end, s);
+  if (!completes) store_tail(l, in, head, tail, s);
+  weigh(l, head, in.start, end, s);
+  if (completes) weigh_last(l, end, s);
+  const std::int64_t first = in.slot * l.rank / kPadding * kPadding;
+  const std::int64_t last = std::min(padded(end * l.rank), s.rows);
+  meet_state(l, w.mimo_x, first, last, completes, end, head, s);
+  attend(l, first, last, s);
+  give_out(l, w, in, s);
+  if (completes) keep_last(l, in.x + (in.count - 1) * in.zx_stride, end, head, s);
+}
 
-  const std::int64_t first = tail / kTileRows * kTileRows;
-  const std::int64_t rows = (end - first + kTileRows - 1) / kTileRows * kTileRows;
-  for (std::int64_t r = 0; r < l.rank; ++r) {
-    read_out(l, r, first, rows, head, s);
-    for (std::int64_t i = 0; i < in.count; ++i) {
-      const std::int64_t t = tail + i;
-      float* y = s.y + t * l.wide_p;
-      const float* v = s.v + (r * l.wide_c + t) * l.wide_p;
-      for (std::int64_t p = 0; p < l.headdim; ++p) y[p] += w.D * v[p];
-      if (in.y != nullptr) std::copy_n(y, l.headdim, in.y + i * in.y_token + r * in.y_rank);
-      gate_row(l, w, r, y, in.z + i * in.zx_stride, in.out + i * in.out_stride);
-    }
+std::int64_t chunk_floats(const Mamba3Layout& l) {
+  return Chunk(l, nullptr).size;
+}
+
+void run_tokens(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, const Mamba3Stretch& all,
+                std::int64_t tail, Mamba3Head head, float* block) {
+  const Chunk s(l, block);
+  spread_bias(l, w.B_bias, s.bias_width, s.B_bias);
+  spread_bias(l, w.C_bias, s.bias_width, s.C_bias);
+  Mamba3Stretch in = all;
+  for (std::int64_t left = all.count; left > 0; left -= in.count) {
+    in.count = std::min(left, l.chunk - in.slot);
+    prefetch(in.x + in.count * in.zx_stride, in.zx_stride, std::min(left - in.count, l.chunk), l.headdim);
+    run_chunk(l, is_mimo, w, in, tail, head, s);
+    tail = in.start = in.slot = 0;
+    in.B += in.chunk_stride, in.C += in.chunk_stride;
+    in.rate += in.count * s.wide_s;
+    in.adt += in.count * in.head_stride, in.dt += in.count * in.head_stride;
+    in.lambda += in.count * in.head_stride;
+    in.x += in.count * in.zx_stride, in.z += in.count * in.zx_stride;
+    in.out += in.count * in.out_stride;
+    if (in.y != nullptr) in.y += in.count * in.y_token;
   }
-  if (in.completes) advance(l, end, head, s);
 }
 
 void flush_tail(const Mamba3Layout& l, const float* mimo_x, std::int64_t tail, Mamba3Head head,
                 float* block) {
-  const Scratch s(l, block);
-  fill_values(l, mimo_x, head.tail_x, 0, tail, s.v);
-  join(l, mimo_x, head, s.h0);
-  weigh(l, head, tail - 1, tail, s);
-  advance(l, tail, head, s);
+  const Chunk s(l, block);
+  load_tail(l, mimo_x, head, tail, 0, tail, s);
+  weigh(l, head, 0, tail, s);
+  weigh_last(l, tail, s);
+  meet_state(l, mimo_x, 0, 0, true, tail, head, s);
+  keep_last(l, head.tail_x + (tail - 1) * l.wide_p, tail, head, s);
+}
+
+void transpose_chunk(const Mamba3Layout& l, std::int64_t groups, const float* from, std::int64_t stride,
+                     float* to) {
+  const std::int64_t N = l.d_state, rows = l.chunk * l.rank, wide = padded(rows);
+  for (std::int64_t g = 0; g < groups; ++g) {
+    for (std::int64_t m = 0; m < rows; m += 4) {
+      const float* four[4];
+      for (std::int64_t i = 0; i < 4; ++i)
+        four[i] = from + (m + i) / l.rank * stride + ((m + i) % l.rank * groups + g) * N;
+      float* column = to + g * N * wide + m;
+      std::int64_t n = 0;
+      for (; n + 4 <= N; n += 4) {
+        const float* const at[4] = {four[0] + n, four[1] + n, four[2] + n, four[3] + n};
+        transpose_4x4(at, column + n * wide, wide);
+      }
+      for (; n < N; ++n) {
+        for (std::int64_t i = 0; i < 4; ++i) column[n * wide + i] = four[i][n];
+      }
+    }
+  }
 }
 
 }  // namespace HWY_NAMESPACE
@@ -245,27 +223,31 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace mamba3 {
-HWY_EXPORT(run_stretch);
+HWY_EXPORT(run_tokens);
 HWY_EXPORT(flush_tail);
+HWY_EXPORT(transpose_chunk);
+HWY_EXPORT(chunk_floats);
 
 namespace cpu {
 
 std::int64_t head_scratch(const Mamba3Layout& l) {
-  const std::int64_t chunk = l.rank * l.d_state * l.wide_c + 2 * l.angles * l.wide_c +
-                             2 * l.wide_c * l.wide_c + 2 * l.wide_c + l.d_state * l.wide_p +
-                             (l.rank + 1) * l.wide_c * l.wide_p;
   const std::int64_t step = 2 * padded(l.angles) + 3 * padded(l.rank * l.d_state) + 3 * l.rank * l.wide_p;
-  return padded(std::max(chunk, step));
+  return padded(std::max(HWY_DYNAMIC_DISPATCH(chunk_floats)(l), step));
 }
 
-void run_stretch(const Mamba3Layout& layout, bool is_mimo, const Mamba3HeadWeights& weights,
-                 const Mamba3Stretch& stretch, std::int64_t tail, Mamba3Head head, float* scratch) {
-  HWY_DYNAMIC_DISPATCH(run_stretch)(layout, is_mimo, weights, stretch, tail, head, scratch);
+void run_tokens(const Mamba3Layout& layout, bool is_mimo, const Mamba3HeadWeights& weights,
+                const Mamba3Stretch& stretch, std::int64_t tail, Mamba3Head head, float* scratch) {
+  HWY_DYNAMIC_DISPATCH(run_tokens)(layout, is_mimo, weights, stretch, tail, head, scratch);
 }
 
 void flush_tail(const Mamba3Layout& layout, const float* mimo_x, std::int64_t tail, Mamba3Head head,
                 float* scratch) {
   HWY_DYNAMIC_DISPATCH(flush_tail)(layout, mimo_x, tail, head, scratch);
+}
+
+void transpose_chunk(const Mamba3Layout& layout, std::int64_t groups, const float* from, std::int64_t stride,
+                     float* to) {
+  HWY_DYNAMIC_DISPATCH(transpose_chunk)(layout, groups, from, stride, to);
 }
 
 }  // namespace cpu

@@ -79,16 +79,9 @@ class HeadScratch {
   float* memory_;
 };
 
-// [rows, width] to one [width, C'] tile a chunk, for rows [begin, end): what all heads of a group share.
-void transpose_chunks(const Mamba3Layout& l, const float* from, std::int64_t stride, std::int64_t width,
-                      const RowWindow& window, float* to) {
-  parallel_ranges(window.tokens(), [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t row = window.begin + first; row < window.begin + last; ++row) {
-      float* column = to + row / l.chunk * width * l.wide_c + row % l.chunk;
-      for (std::int64_t i = 0; i < width; ++i) column[i * l.wide_c] = from[row * stride + i];
-    }
-  });
-}
+// Rows of a window whose transposed B and C are in use at a time: they stay in the second-level cache while
+// all heads read them.
+constexpr std::int64_t kTransposedFloats = 64 << 10;
 
 }  // namespace
 
@@ -100,33 +93,43 @@ void mamba3_scan(Arena& arena, const Mamba3Config& c, const Mamba3Weights& w, co
   const auto wide_s = padded(S);
   const auto first = window.begin, tokens = window.tokens();
 
+  const auto chunk_stride = G * N * padded(l.chunk * R);
+  const auto chunks = std::max<std::int64_t>(1, kTransposedFloats / (2 * chunk_stride));
+
   auto* lambda = arena.take<float>(window.rows * H);
   auto* rate = arena.take<float>(window.rows * wide_s);
-  auto* B = arena.take<float>(window.rows / l.chunk * c.bc_width() * l.wide_c);
-  auto* C = arena.take<float>(window.rows / l.chunk * c.bc_width() * l.wide_c);
+  auto* B = arena.take<float>(chunks * chunk_stride);
+  auto* C = arena.take<float>(chunks * chunk_stride);
   const HeadScratch scratch(arena, l);
-  cpu::sigmoid(in.trap + first * H, tokens * H, lambda + first * H);
-  for (std::int64_t t = first; t < window.end; ++t) {
-    angle_rate(in.angle + t * S, S, rate + t * wide_s);
-    std::fill(rate + t * wide_s + S, rate + (t + 1) * wide_s, 0.0f);
-  }
-  transpose_chunks(l, in.B, in.bc_stride, c.bc_width(), window, B);
-  transpose_chunks(l, in.C, in.bc_stride, c.bc_width(), window, C);
+  parallel_ranges(tokens, [&](std::int64_t from, std::int64_t to) {
+    from += first, to += first;
+    cpu::sigmoid(in.trap + from * H, (to - from) * H, lambda + from * H);
+    for (std::int64_t t = from; t < to; ++t) {
+      angle_rate(in.angle + t * S, S, rate + t * wide_s);
+      std::fill(rate + t * wide_s + S, rate + (t + 1) * wide_s, 0.0f);
+    }
+  });
 
   // The tail began at this row of its chunk: 0, unless single steps moved the checkpoint inside it.
-  const std::int64_t tail_start = (first - state.tail) & (l.chunk - 1);
-  parallel_each(H, [&](std::int64_t head) {
-    const Mamba3HeadWeights head_weights = weights_of(c, w, head);
-    const Mamba3Head head_state(l, state.values.data(), head);
-    std::int64_t tail = state.tail, start = tail_start;
-    for (std::int64_t row = first; row < window.end;) {
-      const std::int64_t count = std::min(window.end - row, l.chunk - row % l.chunk);
-      const std::int64_t tile = (row / l.chunk * c.bc_width() + head / (H / G) * N) * l.wide_c + start;
-      const Mamba3Stretch stretch{.count = count,
-                                  .completes = (row + count) % l.chunk == 0,
-                                  .B = B + tile,
-                                  .C = C + tile,
-                                  .group_stride = G * N * l.wide_c,
+  std::int64_t tail = state.tail, start = (first - tail) & (l.chunk - 1);
+  for (std::int64_t row = first; row < window.end;) {
+    const std::int64_t base = row / l.chunk * l.chunk;
+    const std::int64_t end = std::min(window.end, base + chunks * l.chunk);
+    parallel_ranges((end - base + l.chunk - 1) / l.chunk, [&](std::int64_t from, std::int64_t to) {
+      for (std::int64_t i = from; i < to; ++i) {
+        const std::int64_t at = (base + i * l.chunk) * in.bc_stride;
+        transpose_chunk(l, G, in.B + at, in.bc_stride, B + i * chunk_stride);
+        transpose_chunk(l, G, in.C + at, in.bc_stride, C + i * chunk_stride);
+      }
+    });
+    parallel_each(H, [&](std::int64_t head) {
+      const std::int64_t group = head / (H / G) * (chunk_stride / G);
+      const Mamba3Stretch stretch{.count = end - row,
+                                  .slot = row - base,
+                                  .start = start,
+                                  .B = B + group,
+                                  .C = C + group,
+                                  .chunk_stride = chunk_stride,
                                   .rate = rate + row * wide_s,
                                   .adt = in.adt + row * H + head,
                                   .dt = in.dt + row * H + head,
@@ -140,12 +143,12 @@ void mamba3_scan(Arena& arena, const Mamba3Config& c, const Mamba3Weights& w, co
                                   .y = y == nullptr ? nullptr : y + (row * R * H + head) * P,
                                   .y_token = R * H * P,
                                   .y_rank = H * P};
-      run_stretch(l, c.is_mimo, head_weights, stretch, tail, head_state, scratch.mine());
-      tail = stretch.completes ? 0 : tail + count;
-      start = stretch.completes ? 0 : start;
-      row += count;
-    }
-  });
+      run_tokens(l, c.is_mimo, weights_of(c, w, head), stretch, tail,
+                 Mamba3Head(l, state.values.data(), head), scratch.mine());
+    });
+    tail = start = 0;
+    row = end;
+  }
   const bool same_chunk = window.end % l.chunk != 0 && window.end / l.chunk == first / l.chunk;
   state.tail = same_chunk ? state.tail + tokens : window.end % l.chunk;
 }

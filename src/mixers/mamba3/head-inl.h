@@ -21,58 +21,71 @@ namespace HWY_NAMESPACE {
 
 using cpu::Mamba3HeadWeights;
 
-// theta + rate dt, modulo 2 pi, for all angles; then their cosine and sine.
-HWY_INLINE void turn(float* theta, const float* rate, float dt, std::int64_t angles, float* cosine,
-                     float* sine, std::int64_t stride) {
+// theta + rate dt, modulo 2 pi.
+HWY_INLINE V turned(V theta, V rate, float dt) {
   const D d;
-  const std::int64_t L = lanes();
   const V two_pi = hn::Set(d, 2 * std::numbers::pi_v<float>);
   const V inverse = hn::Set(d, 0.5f * std::numbers::inv_pi_v<float>);
-  HWY_ALIGN float buffer[kPadding], cosines[kPadding], sines[kPadding];
-  for (std::int64_t s = 0; s < angles; s += L) {
-    const std::int64_t n = std::min(L, angles - s);
-    std::fill_n(buffer, kPadding, 0.0f);
-    std::copy_n(theta + s, n, buffer);
-    V t = hn::MulAdd(hn::LoadU(d, rate + s), hn::Set(d, dt), hn::Load(d, buffer));
-    t = hn::NegMulAdd(hn::Floor(hn::Mul(t, inverse)), two_pi, t);
-    t = hn::Max(t, hn::Zero(d));  // rounding may leave -0 or a hair below
-    t = hn::IfThenElse(hn::Ge(t, two_pi), hn::Sub(t, two_pi), t);
-    hn::Store(t, d, buffer);
-    hn::Store(hn::Cos(d, t), d, cosines);
-    hn::Store(hn::Sin(d, t), d, sines);
-    std::copy_n(buffer, n, theta + s);
-    for (std::int64_t i = 0; i < n; ++i) {
-      cosine[(s + i) * stride] = cosines[i];
-      sine[(s + i) * stride] = sines[i];
-    }
+  V t = hn::MulAdd(rate, hn::Set(d, dt), theta);
+  t = hn::NegMulAdd(hn::Floor(hn::Mul(t, inverse)), two_pi, t);
+  t = hn::Max(t, hn::Zero(d));  // rounding may leave -0 or a hair below
+  return hn::IfThenElse(hn::Ge(t, two_pi), hn::Sub(t, two_pi), t);
+}
+
+// Turns all angles of one token; then their cosine and sine.
+HWY_INLINE void turn(float* theta, const float* rate, float dt, std::int64_t angles, float* cosine,
+                     float* sine) {
+  const D d;
+  for (std::int64_t s = 0; s < angles; s += lanes()) {
+    const V t = turned(load_some(theta + s, angles - s), hn::LoadU(d, rate + s), dt);
+    V c, sn;
+    cosine_sine(t, c, sn);
+    store_some(t, theta + s, angles - s);
+    store_some(c, cosine + s, angles - s);
+    store_some(sn, sine + s, angles - s);
   }
 }
 
-// Step 9: norm, gate and the sum over ranks, for one token and rank. y [P'], z, out [P].
-HWY_INLINE void gate_row(const Mamba3Layout& l, const Mamba3HeadWeights& w, std::int64_t r, const float* y,
-                         const float* z, float* out) {
-  HWY_ALIGN float gate[kPadding];
-  float scale = 1;
-  if (w.norm != nullptr) {
-    float squares = 0;
-    for (std::int64_t p = 0; p < l.headdim; ++p) squares += y[p] * y[p];
-    scale = 1.0f / std::sqrt(squares / static_cast<float>(l.headdim) + static_cast<float>(kNormEpsilon));
+// 1 / the root mean square of y [P].
+HWY_INLINE float inverse_rms(const float* y, std::int64_t P) {
+  const D d;
+  V squares = hn::Zero(d);
+  for (std::int64_t p = 0; p < P; p += lanes()) {
+    const V part = load_some(y + p, P - p);
+    squares = hn::MulAdd(part, part, squares);
   }
-  for (std::int64_t p0 = 0; p0 < l.headdim; p0 += kPadding) {
-    const std::int64_t n = std::min(kPadding, l.headdim - p0);
-    const std::int64_t at = r * l.headdim + p0;
-    for (std::int64_t i = 0; i < n; ++i)
-      gate[i] = w.mimo_z == nullptr ? z[p0 + i] : z[p0 + i] * w.mimo_z[at + i];
-    transform(gate, n, gate, [](V v) { return silu(v); });
-    for (std::int64_t i = 0; i < n; ++i) {
-      const float normed = w.norm == nullptr ? y[p0 + i] : y[p0 + i] * scale * w.norm[p0 + i];
-      const float gated = normed * gate[i];
-      if (w.mimo_o == nullptr) {
-        out[p0 + i] = gated;
-      } else {
-        out[p0 + i] = r == 0 ? gated * w.mimo_o[at + i] : out[p0 + i] + gated * w.mimo_o[at + i];
+  const float mean = hn::GetLane(hn::SumOfLanes(d, squares)) / static_cast<float>(P);
+  return 1.0f / std::sqrt(mean + static_cast<float>(kNormEpsilon));
+}
+
+// Step 9: norm and gate of one token, summed over its ranks. y [R, P'], z, out [P].
+HWY_INLINE void gate_token(const Mamba3Layout& l, const Mamba3HeadWeights& w, float* y, const float* z,
+                           float* out) {
+  const D d;
+  const std::int64_t P = l.headdim;
+  const float *mimo_z = w.mimo_z, *mimo_o = w.mimo_o;
+  for (std::int64_t r = 0; w.norm != nullptr && r < l.rank; ++r) {
+    float* row = y + r * l.wide_p;
+    const V scale = hn::Set(d, inverse_rms(row, P));
+    for (std::int64_t p = 0; p < P; p += lanes()) {
+      const V normed = hn::Mul(hn::Mul(hn::Load(d, row + p), scale), load_some(w.norm + p, P - p));
+      hn::Store(normed, d, row + p);
+    }
+  }
+  for (std::int64_t p = 0; p < P; p += lanes()) {
+    const std::int64_t left = P - p;
+    const V gate = load_some(z + p, left);
+    V sum = hn::Zero(d);
+    if (mimo_z == nullptr) {
+      sum = hn::Mul(hn::Load(d, y + p), silu(gate));
+    } else {
+      for (std::int64_t r = 0; r < l.rank; ++r) {
+        const V gated = hn::Mul(hn::Load(d, y + r * l.wide_p + p),
+                                silu(hn::Mul(gate, load_some(mimo_z + r * P + p, left))));
+        sum = hn::MulAdd(gated, load_some(mimo_o + r * P + p, left), sum);
       }
     }
+    store_some(sum, out + p, left);
   }
 }
 

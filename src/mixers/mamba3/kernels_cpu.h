@@ -20,14 +20,16 @@ struct Mamba3HeadWeights {
   float D;
 };
 
-/// A stretch of `count` tokens within one chunk. Pointers stand at the first of them, but those to B and C at
-/// the tail's first token.
+/// Tokens of one head that follow a tail: `count` of them, the first at `slot` of its chunk, the tail's first
+/// at `start`. Pointers stand at the first token, but those to B and C at its chunk.
 struct Mamba3Stretch {
   std::int64_t count;
-  bool completes;  // the chunk: its end becomes the new checkpoint
-  const float* B;  // [R, N, C'] of the head's group, normed; `group_stride` floats between ranks
-  const float* C;  // [R, N, C']
-  std::int64_t group_stride;
+  std::int64_t slot;
+  std::int64_t start;
+  const float*
+      B;  // [N, M'] of the head's group, normed, see transpose_chunk; `chunk_stride` floats between chunks
+  const float* C;  // [N, M']
+  std::int64_t chunk_stride;
   const float* rate;  // [count, S']  tanh(angle) pi, S' = padded(S)
   const float* adt;   // [count] with `head_stride` floats between tokens; so dt and lambda
   const float* dt;
@@ -43,16 +45,21 @@ struct Mamba3Stretch {
   std::int64_t y_rank;
 };
 
-/// Floats of scratch memory that run_stretch, flush_tail and step_head need.
+/// Floats of scratch memory that run_tokens, flush_tail and step_head need.
 std::int64_t head_scratch(const Mamba3Layout& layout);
 
-/// Runs the tokens that follow a tail of `tail` tokens.
-void run_stretch(const Mamba3Layout& layout, bool is_mimo, const Mamba3HeadWeights& weights,
-                 const Mamba3Stretch& stretch, std::int64_t tail, Mamba3Head head, float* scratch);
+/// Runs a stretch, chunk by chunk, after a tail of `tail` tokens.
+void run_tokens(const Mamba3Layout& layout, bool is_mimo, const Mamba3HeadWeights& weights,
+                const Mamba3Stretch& stretch, std::int64_t tail, Mamba3Head head, float* scratch);
 
 /// Makes the state after `tail` tokens the checkpoint.
 void flush_tail(const Mamba3Layout& layout, const float* mimo_x, std::int64_t tail, Mamba3Head head,
                 float* scratch);
+
+/// B or C of one chunk's tokens, [C, R, G, N] with `stride` floats between tokens, to [G, N, M']: token t of
+/// rank r is column t R + r, M' = padded(C R).
+void transpose_chunk(const Mamba3Layout& layout, std::int64_t groups, const float* from, std::int64_t stride,
+                     float* to);
 
 /// One token from a checkpoint without tail. B, C [R, N] of the head's group, normed, `group_stride` floats
 /// between ranks; rate [S]; x, z, out [P].

@@ -37,8 +37,7 @@ struct Mamba3Weights {
 /// prefix.
 ParameterTable mamba3_parameters(const Mamba3Config& config);
 
-/// Tokens of a chunk of the parallel form. Chunks lie at absolute positions, so it divides kBlockRows; R rows
-/// per token make at most kBlockRows rows of scores.
+/// Tokens of a chunk of the parallel form. Chunks lie at absolute positions, so it divides kBlockRows.
 std::int64_t mamba3_chunk(const Mamba3Config& config);
 
 /// A session's start: all zeros.

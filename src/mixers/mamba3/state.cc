@@ -9,10 +9,11 @@
 namespace mamba3 {
 
 std::int64_t mamba3_chunk(const Mamba3Config& config) {
-  // R rows a token: at most 64 rows of scores, so that a head's chunk (64 x 64 floats, 16 KB) lies in the
-  // first-level cache; at least 8 tokens, below which reading the state dominates.
-  std::int64_t chunk = kBlockRows;
-  while (chunk > 8 && chunk * config.rank() > kBlockRows) chunk /= 2;
+  // R rows a token: 32 rows, whose q, k and scores share the first-level cache with 32 rows of the state.
+  // Longer chunks multiply more scores, shorter ones walk the state more often (docs/numerics.md). At least 8
+  // tokens, so that a chunk's rows fill tiles of 8.
+  std::int64_t chunk = 32;
+  while (chunk > 8 && chunk * config.rank() > 32) chunk /= 2;
   return chunk;
 }
 

@@ -95,7 +95,7 @@ void step_head(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, 
   float *cosine = next(l.angles), *sine = next(l.angles);
   const StepRows rows{next(R * N), next(R * N), next(R * N), next(R * P), next(R * P), next(R * P)};
 
-  turn(head.theta, in.rate, in.dt, l.angles, cosine, sine, 1);
+  turn(head.theta, in.rate, in.dt, l.angles, cosine, sine);
   const float alpha = std::exp(in.adt), gamma = in.lambda * in.dt, beta = (1 - in.lambda) * in.dt * alpha;
   for (std::int64_t r = 0; r < R; ++r) {
     rotate_row(l, is_mimo, in.B + r * in.group_stride, w.B_bias + r * N, cosine, sine, rows.k + r * N);
@@ -128,8 +128,8 @@ void step_head(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, 
   }
   for (std::int64_t r = 0; r < R; ++r) {
     for (std::int64_t p = 0; p < l.headdim; ++p) rows.y[r * P + p] += w.D * rows.v[r * P + p];
-    gate_row(l, w, r, rows.y + r * P, in.z, in.out);
   }
+  gate_token(l, w, rows.y, in.z, in.out);
 }
 
 void angle_rate(const float* angle, std::int64_t n, float* rate) {

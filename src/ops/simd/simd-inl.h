@@ -1,5 +1,5 @@
-// Shared vocabulary of the SIMD files: one vector type, the functions that Highway lacks, and a small matrix
-// product. Included once per instruction set (Highway's foreach_target), hence the unusual guard.
+// Shared vocabulary of the SIMD files: one vector type, and the functions that Highway lacks. Included once
+// per instruction set (Highway's foreach_target), hence the unusual guard.
 
 #if defined(MAMBA3_OPS_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MAMBA3_OPS_SIMD_INL_H_
@@ -8,6 +8,7 @@
 #define MAMBA3_OPS_SIMD_INL_H_
 #endif
 
+#include <algorithm>
 #include <cstdint>
 
 #include "hwy/contrib/math/math-inl.h"
@@ -60,53 +61,62 @@ HWY_INLINE void transform(const float* from, std::int64_t n, float* to, const F&
   for (std::int64_t j = i; j < n; ++j) to[j] = buffer[j - i];
 }
 
-/// Rows of the left operand held in registers at once, and vectors of the right one: 4 x 4 accumulators fill
-/// AVX-512's 32 registers half (the rest feed them); with 16 registers it is 4 x 2.
-inline constexpr int kTileRows = 4;
-inline constexpr int kTileVectors = HWY_TARGET <= HWY_AVX3 ? 4 : 2;
-
-template <int kRows, int kVectors>
-HWY_INLINE void product_tile(const float* a, std::int64_t a_row, std::int64_t a_col, const float* b,
-                             std::int64_t ldb, std::int64_t inner, float* out, std::int64_t ldo,
-                             bool accumulate) {
+/// The vector at `from`, of which n values are there; the others are zero.
+HWY_INLINE V load_some(const float* from, std::int64_t n) {
   const D d;
-  const std::int64_t L = lanes();
-  V sum[kRows][kVectors];
-  for (int i = 0; i < kRows; ++i) {
-    for (int j = 0; j < kVectors; ++j)
-      sum[i][j] = accumulate ? hn::Load(d, out + i * ldo + j * L) : hn::Zero(d);
-  }
-  for (std::int64_t k = 0; k < inner; ++k) {
-    V right[kVectors];
-    for (int j = 0; j < kVectors; ++j) right[j] = hn::Load(d, b + k * ldb + j * L);
-    for (int i = 0; i < kRows; ++i) {
-      const V left = hn::Set(d, a[i * a_row + k * a_col]);
-      for (int j = 0; j < kVectors; ++j) sum[i][j] = hn::MulAdd(left, right[j], sum[i][j]);
-    }
-  }
-  for (int i = 0; i < kRows; ++i) {
-    for (int j = 0; j < kVectors; ++j) hn::Store(sum[i][j], d, out + i * ldo + j * L);
-  }
+  if (n >= lanes()) return hn::LoadU(d, from);
+  HWY_ALIGN float buffer[kPadding] = {};
+  std::copy_n(from, n, buffer);
+  return hn::Load(d, buffer);
 }
 
-/// out[i, j] (+)= sum_k a(i, k) b[k, j] for i < rows, j < cols; a(i, k) = a[i a_row + k a_col]. rows is a
-/// multiple of kTileRows, cols of kPadding; b and out are aligned to 64 bytes, ldb and ldo multiples of
-/// kPadding. Each element is one chain of fused multiply-adds over k: its bits depend on nothing else.
-HWY_INLINE void small_product(std::int64_t rows, std::int64_t cols, std::int64_t inner, const float* a,
-                              std::int64_t a_row, std::int64_t a_col, const float* b, std::int64_t ldb,
-                              float* out, std::int64_t ldo, bool accumulate) {
-  const std::int64_t L = lanes();
-  for (std::int64_t i = 0; i < rows; i += kTileRows) {
-    std::int64_t j = 0;
-    for (; j + kTileVectors * L <= cols; j += kTileVectors * L) {
-      product_tile<kTileRows, kTileVectors>(a + i * a_row, a_row, a_col, b + j, ldb, inner, out + i * ldo + j,
-                                            ldo, accumulate);
-    }
-    for (; j < cols; j += L) {
-      product_tile<kTileRows, 1>(a + i * a_row, a_row, a_col, b + j, ldb, inner, out + i * ldo + j, ldo,
-                                 accumulate);
-    }
-  }
+/// Stores the first n values of v.
+HWY_INLINE void store_some(V v, float* to, std::int64_t n) {
+  const D d;
+  if (n >= lanes()) return hn::StoreU(v, d, to);
+  HWY_ALIGN float buffer[kPadding];
+  hn::Store(v, d, buffer);
+  std::copy_n(buffer, n, to);
+}
+
+/// Cosine and sine of angles in [0, 2 pi], each within 2 units of the last place. The polynomials are those
+/// of Cephes' sinf and cosf for |r| <= pi/4; pi/2 in three parts, of which the first two have so few bits
+/// that only the last subtraction rounds.
+HWY_INLINE void cosine_sine(V angle, V& cosine, V& sine) {
+  const D d;
+  const hn::RebindToSigned<D> di;
+  const auto set = [&](float v) { return hn::Set(d, v); };
+  const V quarter = hn::Round(hn::Mul(angle, set(0.636619772f)));
+  V r = hn::NegMulAdd(quarter, set(1.5703125f), angle);
+  r = hn::NegMulAdd(quarter, set(4.837512969970703125e-4f), r);
+  r = hn::NegMulAdd(quarter, set(7.54978995489188216e-8f), r);
+  const V z = hn::Mul(r, r);
+  V s = hn::MulAdd(z, set(-1.9515295891e-4f), set(8.3321608736e-3f));
+  s = hn::MulAdd(s, z, set(-1.6666654611e-1f));
+  s = hn::MulAdd(s, hn::Mul(z, r), r);
+  V c = hn::MulAdd(z, set(2.443315711809948e-5f), set(-1.388731625493765e-3f));
+  c = hn::MulAdd(c, z, set(4.166664568298827e-2f));
+  c = hn::MulAdd(c, hn::Mul(z, z), hn::NegMulAdd(z, set(0.5f), set(1.0f)));
+  // A quarter turn takes (cos, sin) to (-sin, cos); bit 1 of the count is the half turn's sign.
+  const auto turns = hn::ConvertTo(di, quarter);
+  const auto is_odd = hn::MaskFromVec(hn::BitCast(d, hn::Neg(hn::And(turns, hn::Set(di, 1)))));
+  const V sign = hn::SignBit(d);
+  const auto half_turn = [&](auto count) { return hn::And(hn::BitCast(d, hn::ShiftLeft<30>(count)), sign); };
+  cosine = hn::Xor(hn::IfThenElse(is_odd, s, c), half_turn(hn::Add(turns, hn::Set(di, 1))));
+  sine = hn::Xor(hn::IfThenElse(is_odd, c, s), half_turn(turns));
+}
+
+/// Four rows of four values, as four columns.
+HWY_INLINE void transpose_4x4(const float* const rows[4], float* to, std::int64_t ld) {
+  const hn::FixedTag<float, 4> d;
+  const auto a = hn::LoadU(d, rows[0]), b = hn::LoadU(d, rows[1]);
+  const auto e = hn::LoadU(d, rows[2]), f = hn::LoadU(d, rows[3]);
+  const auto ab = hn::InterleaveLower(d, a, b), ef = hn::InterleaveLower(d, e, f);
+  const auto AB = hn::InterleaveUpper(d, a, b), EF = hn::InterleaveUpper(d, e, f);
+  hn::StoreU(hn::ConcatLowerLower(d, ef, ab), d, to);
+  hn::StoreU(hn::ConcatUpperUpper(d, ef, ab), d, to + ld);
+  hn::StoreU(hn::ConcatLowerLower(d, EF, AB), d, to + 2 * ld);
+  hn::StoreU(hn::ConcatUpperUpper(d, EF, AB), d, to + 3 * ld);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -1,0 +1,242 @@
+// The rows of one head's chunk: what its tokens put in, before any product. Included once per instruction
+// set.
+
+#if defined(MAMBA3_MIXERS_MAMBA3_CHUNK_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef MAMBA3_MIXERS_MAMBA3_CHUNK_INL_H_
+#undef MAMBA3_MIXERS_MAMBA3_CHUNK_INL_H_
+#else
+#define MAMBA3_MIXERS_MAMBA3_CHUNK_INL_H_
+#endif
+
+#include <algorithm>
+
+#include "mixers/mamba3/head-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mamba3 {
+namespace HWY_NAMESPACE {
+
+using cpu::Mamba3Stretch;
+
+// Memory of one head's chunk, carved from one block. A token is R rows, one a rank: token t of the chunk has
+// the rows t R to t R + R - 1 of M = C R; M' is M padded.
+struct Chunk {
+  std::int64_t rows, wide;  // M, M'
+  std::int64_t wide_s;      // S'
+  std::int64_t bias_width;  // biases repeat with the ranks: one vector of them, or M'
+  std::int64_t size;        // floats of the block
+  float* q;                 // [N, M']  rotated C, rows innermost
+  float* k;                 // [N, M']  rotated B
+  float* B_bias;            // [N, bias_width]
+  float* C_bias;            // [N, bias_width]
+  float* cosine;            // [S', C']
+  float* sine;              // [S', C']
+  float* turned;            // [2, C', S'] cosines and sines, as they are made
+  float* weight;            // [C, M'] what a row gives to the rows of a token
+  float* decay;             // [M'] from the chunk's start to after the row's token
+  float* own;               // [M'] weight of a row in its own token's state
+  float* gain;              // [M'] the same in later tokens' states
+  float* h0;                // [N, P'] the checkpoint with the boundary term
+  float* v_before;          // [R, P'] values of the token before the checkpoint
+  float* v;                 // [M', P'] values
+  float* v_last;            // [M', P'] values times what reaches the chunk's end
+  float* y;                 // [M', P']
+  float* scores;            // [kPadding, M']
+
+  // With a null block it only counts.
+  Chunk(const Mamba3Layout& l, float* block)
+      : rows(l.chunk * l.rank),
+        wide(padded(rows)),
+        wide_s(padded(l.angles)),
+        bias_width(kPadding % l.rank == 0 ? kPadding : wide) {
+    size = 0;
+    const auto next = [&](std::int64_t n) {
+      float* taken = block == nullptr ? nullptr : block + size;
+      size += n;
+      return taken;
+    };
+    q = next(l.d_state * wide), k = next(l.d_state * wide);
+    B_bias = next(l.d_state * bias_width), C_bias = next(l.d_state * bias_width);
+    cosine = next(wide_s * l.wide_c), sine = next(wide_s * l.wide_c + kPadding);
+    turned = next(2 * l.wide_c * wide_s);
+    weight = next(l.chunk * wide);
+    decay = next(wide), own = next(wide), gain = next(wide);
+    h0 = next(l.d_state * l.wide_p), v_before = next(l.rank * l.wide_p);
+    v = next(wide * l.wide_p), v_last = next(wide * l.wide_p), y = next(wide * l.wide_p);
+    scores = next(kPadding * wide);
+  }
+};
+
+// n values, a multiple of kPadding, times `factor`.
+HWY_INLINE void scale(float* values, float factor, std::int64_t n) {
+  const D d;
+  const V times = hn::Set(d, factor);
+  for (std::int64_t i = 0; i < n; i += lanes())
+    hn::Store(hn::Mul(times, hn::Load(d, values + i)), d, values + i);
+}
+
+// Biases [R, N] to [N, width], repeating with the ranks.
+HWY_INLINE void spread_bias(const Mamba3Layout& l, const float* bias, std::int64_t width, float* out) {
+  for (std::int64_t n = 0; n < l.d_state; ++n) {
+    for (std::int64_t m = 0; m < width; m += l.rank) {
+      for (std::int64_t r = 0; r < std::min(l.rank, width - m); ++r)
+        out[n * width + m + r] = bias[r * l.d_state + n];
+    }
+  }
+}
+
+// Turns the head's angles by the stretch's tokens: cosine and sine [S', C'] at their slots.
+HWY_INLINE void turn_tokens(const Mamba3Layout& l, const Mamba3Stretch& in, float* theta, const Chunk& s) {
+  const D d;
+  const std::int64_t L = lanes(), first = in.slot / 4 * 4, end = in.slot + in.count;
+  float *cosines = s.turned, *sines = s.turned + l.wide_c * s.wide_s;
+  for (std::int64_t at = 0; at < l.angles; at += L) {
+    V angle = load_some(theta + at, l.angles - at);
+    for (std::int64_t i = 0; i < in.count; ++i) {
+      angle = turned(angle, hn::LoadU(d, in.rate + i * s.wide_s + at), in.dt[i * in.head_stride]);
+      V c, sn;
+      cosine_sine(angle, c, sn);
+      hn::Store(c, d, cosines + (in.slot + i) * s.wide_s + at);
+      hn::Store(sn, d, sines + (in.slot + i) * s.wide_s + at);
+    }
+    store_some(angle, theta + at, l.angles - at);
+  }
+  for (std::int64_t t = first; t < end; t += 4) {
+    for (std::int64_t at = 0; at < l.angles; at += 4) {
+      const auto transpose = [&](const float* from, float* to) {
+        from += t * s.wide_s + at;
+        const float* const four[4] = {from, from + s.wide_s, from + 2 * s.wide_s, from + 3 * s.wide_s};
+        transpose_4x4(four, to + at * l.wide_c + t, l.wide_c);
+      };
+      transpose(cosines, s.cosine);
+      transpose(sines, s.sine);
+    }
+  }
+}
+
+// One vector of rows of q or k: biased, and the first pairs rotated: (2s, 2s+1), with MIMO (s, s + N/2).
+// `turn` gives the cosine and sine of a pair.
+template <typename Turn>
+HWY_INLINE void rotate(std::int64_t d_state, std::int64_t angles, bool is_mimo, const float* from,
+                       std::int64_t wide, const float* bias, std::int64_t bias_width, const Turn& turn,
+                       float* out) {
+  const D d;
+  const std::int64_t half = d_state / 2, step = is_mimo ? 1 : 2, other = is_mimo ? half : 1;
+  for (std::int64_t pair = 0; pair < half; ++pair) {
+    const std::int64_t i = pair * step, j = i + other;
+    const V a = hn::Add(hn::Load(d, from + i * wide), hn::Load(d, bias + i * bias_width));
+    const V b = hn::Add(hn::Load(d, from + j * wide), hn::Load(d, bias + j * bias_width));
+    if (pair < angles) {
+      V c, s;
+      turn(pair, c, s);
+      hn::Store(hn::NegMulAdd(b, s, hn::Mul(a, c)), d, out + i * wide);
+      hn::Store(hn::MulAdd(a, s, hn::Mul(b, c)), d, out + j * wide);
+    } else {
+      hn::Store(a, d, out + i * wide);
+      hn::Store(b, d, out + j * wide);
+    }
+  }
+}
+
+// q and k of the stretch's rows. Whole vectors are made; what they hold beside the stretch is not to be used.
+HWY_INLINE void rotate_rows(const Mamba3Layout& l, bool is_mimo, const Mamba3Stretch& in, const Chunk& s) {
+  const D d;
+  const hn::RebindToSigned<D> di;
+  const std::int64_t L = lanes(), end = (in.slot + in.count) * l.rank, wide_c = l.wide_c;
+  for (std::int64_t m = in.slot * l.rank / L * L; m < end; m += L) {
+    HWY_ALIGN std::int32_t tokens[kPadding];
+    const std::int64_t token = m / l.rank, bias = m % s.bias_width;
+    for (std::int64_t i = 0; i < L; ++i) tokens[i] = static_cast<std::int32_t>((m + i) / l.rank - token);
+    const auto token_of = hn::IndicesFromVec(d, hn::Load(di, tokens));
+    const float *cosine = s.cosine + token, *sine = s.sine + token;
+    const auto turn = [&](std::int64_t pair, V& c, V& sn) {
+      c = hn::TableLookupLanes(hn::LoadU(d, cosine + pair * wide_c), token_of);
+      sn = hn::TableLookupLanes(hn::LoadU(d, sine + pair * wide_c), token_of);
+    };
+    rotate(l.d_state, l.angles, is_mimo, in.C + m, s.wide, s.C_bias + bias, s.bias_width, turn, s.q + m);
+    rotate(l.d_state, l.angles, is_mimo, in.B + m, s.wide, s.B_bias + bias, s.bias_width, turn, s.k + m);
+  }
+}
+
+// A token's values, v[r, p] = x[p] (* mimo_x[r, p]): [R, P'].
+HWY_INLINE void fill_values(const Mamba3Layout& l, const float* mimo_x, const float* x, float* v) {
+  const D d;
+  for (std::int64_t p = 0; p < l.wide_p; p += lanes()) {
+    const std::int64_t left = std::max<std::int64_t>(l.headdim - p, 0);
+    const V value = load_some(x + p, left);
+    for (std::int64_t r = 0; r < l.rank; ++r) {
+      const V spread =
+          mimo_x == nullptr ? value : hn::Mul(value, load_some(mimo_x + r * l.headdim + p, left));
+      hn::Store(spread, d, v + r * l.wide_p + p);
+    }
+  }
+}
+
+// What each row gives to each token, for the tokens from `start`, where the tail begins, to `end`. Decays are
+// products of alpha, one token after the other: no difference of large sums, so a strong decay loses nothing
+// and never overflows. `alpha`, `own` and `before` begin at `start`. Fills the rows of `weight` (zero beyond
+// the token itself) and decay.
+HWY_INLINE void weigh(const Mamba3Layout& l, const Mamba3Head& head, std::int64_t start, std::int64_t end,
+                      const Chunk& s) {
+  const D d;
+  const std::int64_t R = l.rank;
+  std::fill_n(s.own, s.wide, 0.0f), std::fill_n(s.gain, s.wide, 0.0f);
+  float total = 1;
+  for (std::int64_t t = start; t < end; ++t) {
+    const std::int64_t i = t - start;
+    total *= head.alpha[i];
+    std::fill_n(s.decay + t * R, R, total);
+    std::fill_n(s.own + t * R, R, head.own[i]);
+    if (t + 1 < end) std::fill_n(s.gain + t * R, R, head.own[i] + head.before[i + 1]);
+  }
+  for (std::int64_t m = 0; m < s.wide; m += lanes()) {
+    const V own = hn::Load(d, s.own + m), gain = hn::Load(d, s.gain + m);
+    const V row = hn::Iota(d, static_cast<float>(m));
+    V reach = hn::Zero(d);  // decay from a row's token to token t
+    for (std::int64_t t = start; t < end; ++t) {
+      const V first = hn::Set(d, static_cast<float>(t * R)), next = hn::Set(d, static_cast<float>(t * R + R));
+      const auto is_own = hn::And(hn::Ge(row, first), hn::Lt(row, next));
+      reach = hn::IfThenElse(is_own, hn::Set(d, 1.0f), hn::Mul(reach, hn::Set(d, head.alpha[t - start])));
+      hn::Store(hn::IfThenElse(is_own, own, hn::Mul(reach, gain)), d, s.weight + t * s.wide + m);
+    }
+  }
+}
+
+// The tail's tokens into the chunk, from `start` on; rows that no token fills become zero, for they are read
+// with weight zero. `end` is behind the last token.
+HWY_INLINE void load_tail(const Mamba3Layout& l, const float* mimo_x, const Mamba3Head& head,
+                          std::int64_t tail, std::int64_t start, std::int64_t end, const Chunk& s) {
+  const std::int64_t R = l.rank;
+  for (std::int64_t n = 0; n < l.d_state; ++n) {
+    float* row = s.k + n * s.wide;
+    std::fill_n(row, start * R, 0.0f), std::fill(row + end * R, row + s.wide, 0.0f);
+    for (std::int64_t t = 0; t < tail; ++t) {
+      for (std::int64_t r = 0; r < R; ++r)
+        row[(start + t) * R + r] = head.tail_k[(r * l.d_state + n) * l.wide_c + t];
+    }
+  }
+  std::fill_n(s.v, start * R * l.wide_p, 0.0f);
+  std::fill(s.v + end * R * l.wide_p, s.v + s.wide * l.wide_p, 0.0f);
+  for (std::int64_t t = 0; t < tail; ++t)
+    fill_values(l, mimo_x, head.tail_x + t * l.wide_p, s.v + (start + t) * R * l.wide_p);
+}
+
+// The stretch's tokens become the tail's newest.
+HWY_INLINE void store_tail(const Mamba3Layout& l, const Mamba3Stretch& in, const Mamba3Head& head,
+                           std::int64_t tail, const Chunk& s) {
+  const std::int64_t R = l.rank;
+  for (std::int64_t i = 0; i < in.count; ++i)
+    std::copy_n(in.x + i * in.zx_stride, l.headdim, head.tail_x + (tail + i) * l.wide_p);
+  for (std::int64_t r = 0; r < R; ++r) {
+    for (std::int64_t n = 0; n < l.d_state; ++n) {
+      float* to = head.tail_k + (r * l.d_state + n) * l.wide_c + tail;
+      for (std::int64_t i = 0; i < in.count; ++i) to[i] = s.k[n * s.wide + (in.slot + i) * R + r];
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace mamba3
+HWY_AFTER_NAMESPACE();
+
+#endif
