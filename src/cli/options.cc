@@ -37,8 +37,7 @@ std::span<const std::byte> require_default_model() {
 void ModelOptions::add_to(CLI::App& command) {
   add_model_option(command, path, "model folder or .gguf file");
   command.add_option("--threads", threads, "threads to use; 0, the default: one for each physical core")
-      ->option_text("N")
-      ->check(CLI::Range(0, 4096));
+      ->option_text("N");
   command.add_option("--device", device)->check(CLI::IsMember({"cpu", "cuda"}))->group("");
 }
 
