@@ -1,7 +1,10 @@
 # mamba3_room(NAME [ROOMS room...] [LINK target...]): src/NAME as the static library mamba3_NAME.
 # New files are found by themselves; a room's floor is what it may link against. Without CUDA the room's entries to it
-# come from src/no_cuda/NAME.cc.
+# come from src/no_cuda/NAME.cc. MAMBA3_KERNELS_ONLY leaves out the rooms that stand on more than fmt and Highway.
 function(mamba3_room name)
+  if(MAMBA3_KERNELS_ONLY AND NOT name MATCHES "^(core|ops|mixers|ffn)$")
+    return()
+  endif()
   cmake_parse_arguments(ARG "" "" "ROOMS;LINK" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cc)
   file(GLOB stub CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/no_cuda/${name}.cc)

@@ -54,7 +54,9 @@ const char* mamba3_version(void);
  */
 const char* mamba3_last_error(void);
 
-/** Threads that later work uses, in the whole process; 0 stands for the physical cores. Fails below 0. */
+/** Threads that later work uses, in the whole process; 0 stands for one for each physical core, within what
+ * the process is granted. Fails below 0 and above the processors that the process may use. Not while sessions
+ * are at work. */
 mamba3_status mamba3_set_threads(int threads);
 /** Threads that later work uses. */
 int mamba3_threads(void);

@@ -43,8 +43,9 @@ class Model {
   std::shared_ptr<const Network> network_;
 };
 
-/// Threads that later work uses, in the whole process; 0 stands for the physical cores. Not while sessions
-/// are at work.
+/// Threads that later work uses, in the whole process; 0 stands for one for each physical core, within what
+/// the process is granted (affinity, control group). Throws Error(invalid_argument) for more than the
+/// processors that the process may use. Not while sessions are at work.
 void set_threads(int threads);
 int threads();
 

@@ -97,10 +97,7 @@ const char* mamba3_last_error(void) {
 }
 
 mamba3_status mamba3_set_threads(int threads) {
-  return guarded([&] {
-    if (threads < 0) fail(ErrorCode::invalid_argument, "threads is {}, expected 0 or more", threads);
-    set_threads(threads);
-  });
+  return guarded([&] { set_threads(threads); });
 }
 int mamba3_threads(void) {
   return threads();

@@ -9,6 +9,7 @@
 
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "core/temporaries.h"
 
 namespace mamba3::cli {
 namespace {
@@ -58,6 +59,7 @@ int run_program(int argc, char** argv) {
 int main(int argc, char** argv) {
   using namespace mamba3::cli;
   std::signal(SIGPIPE, SIG_IGN);
+  mamba3::remove_temporaries_on_signals();
   try {
     return run_program(argc, argv);
   } catch (const Exit& exit) {

@@ -17,13 +17,17 @@ namespace mamba3::cli {
 namespace {
 
 volatile std::sig_atomic_t interrupted = 0;
+struct sigaction end_at_once {};
 
 /// The first Ctrl-C ends the text cleanly, a second one the program at once.
 void watch_for_interrupt() {
   struct sigaction action {};
-  action.sa_handler = [](int) { interrupted = 1; };
-  action.sa_flags = SA_RESETHAND | SA_RESTART;
-  sigaction(SIGINT, &action, nullptr);
+  action.sa_handler = [](int) {
+    interrupted = 1;
+    sigaction(SIGINT, &end_at_once, nullptr);
+  };
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGINT, &action, &end_at_once);
 }
 
 /// What was not given comes from the loaded state, else from the defaults.

@@ -67,6 +67,7 @@ void AtomicFile::create_temporary() {
     file_ = Descriptor(open(candidate.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
     if (file_.is_open()) {
       temporary_ = candidate;
+      listed_.emplace(candidate.string());
       return;
     }
     if (errno != EEXIST && errno != EINTR) fail_with("create a file there", errno);
@@ -94,6 +95,7 @@ void AtomicFile::commit() {
   if (std::rename(temporary_.c_str(), final_.c_str()) != 0)
     fail_with("move the finished file into place", errno);
   temporary_.clear();
+  listed_.reset();
   sync_folder();
 }
 

@@ -2,16 +2,19 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <exception>
-#include <fstream>
 #include <memory>
 #include <mutex>
-#include <set>
-#include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "core/error.h"
+#include "core/processors.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -30,15 +33,42 @@ thread_local bool inside = false;  // running a piece of shared work
 void relax() {
 #if defined(__x86_64__)
   _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb");  // some 20 cycles; its `yield` is none
 #else
   std::this_thread::yield();
 #endif
 }
 
+/// A core for each thread, the caller's own first. Empty when threads and cores are not as many: with fewer
+/// threads, another process might have chosen the same cores while others are idle.
+std::vector<Core> cores_for(int threads) {
+  const char* wish = std::getenv("MAMBA3_PIN");
+  if (wish != nullptr && std::string_view(wish) == "0") return {};
+  std::vector<Core> cores = allowed_cores();
+  if (std::ssize(cores) != threads) return {};
+  const int here = sched_getcpu();
+  const auto mine =
+      std::ranges::find_if(cores, [&](const Core& core) { return std::ranges::count(core, here) > 0; });
+  if (mine != cores.end()) std::rotate(cores.begin(), mine, cores.end());
+  return cores;
+}
+
+void pin(std::thread& thread, const Core& core) {
+  cpu_set_t processors;
+  CPU_ZERO(&processors);
+  for (const int processor : core) CPU_SET(processor, &processors);
+  pthread_setaffinity_np(thread.native_handle(), sizeof processors, &processors);  // a failure costs nothing
+}
+
 class Pool {
  public:
   explicit Pool(int threads) : threads_(threads) {
-    for (int i = 1; i < threads; ++i) helpers_.emplace_back([this, i] { help(i); });
+    const std::vector<Core> cores = cores_for(threads);
+    for (int i = 1; i < threads; ++i) {
+      helpers_.emplace_back([this, i] { help(i); });
+      if (!cores.empty()) pin(helpers_.back(), cores[static_cast<std::size_t>(i)]);
+    }
   }
   ~Pool() {
     stop_ = true;
@@ -119,34 +149,26 @@ class Pool {
 
 std::mutex sharing;  // held by the one thread that shares work
 std::unique_ptr<Pool> pool;
-std::atomic<int> wanted = 0;  // 0: physical_cores()
+std::atomic<int> wanted = 0;  // 0: default_threads()
 
 int decide_threads() {
-  if (wanted == 0) wanted = physical_cores();
+  if (wanted == 0) wanted = default_threads();
   return wanted;
 }
 
 }  // namespace
 
-int physical_cores() {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
-    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  }
-  std::set<std::string> cores;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &allowed)) continue;
-    std::ifstream siblings("/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
-                           "/topology/thread_siblings_list");
-    std::string line;
-    cores.insert(std::getline(siblings, line) ? line : std::to_string(cpu));
-  }
-  return std::max<int>(1, static_cast<int>(cores.size()));
+void use_threads(int threads) {
+  wanted = std::max(0, threads);
 }
 
 void set_threads(int threads) {
-  wanted = std::max(0, threads);
+  const int most = logical_processors();
+  if (threads < 0 || threads > most) {
+    fail(ErrorCode::invalid_argument,
+         "threads is {}, expected 0 to {}, the processors that this process may use", threads, most);
+  }
+  use_threads(threads);
 }
 
 int threads() {

@@ -4,6 +4,10 @@
 // that one busy neighbour on the machine stops a decode step of fifty short regions for fifty time slices
 // (measured: 1,100 tokens a second became 8). Here work is claimed piece by piece, and a thread that has not
 // woken up is not missed.
+//
+// With as many threads as physical cores, each helper keeps to a core of its own and the caller is free: on a
+// quiet machine that changes nothing, beside a busy process it gains a little (docs/numerics.md).
+// MAMBA3_PIN=0 in the environment leaves all of them free.
 #pragma once
 
 #include <algorithm>
@@ -12,12 +16,12 @@
 
 namespace mamba3 {
 
-/// Physical cores this process may use: hyper-threads share the units that our kernels fill.
-int physical_cores();
-
 /// As in mamba3/model.h.
 void set_threads(int threads);
 int threads();
+
+/// set_threads without its limit: a test may have more threads than processors, which is slow and right.
+void use_threads(int threads);
 
 /// Which of threads() the caller is, inside shared work: its place in scratch memory made for all of them.
 int thread_index();

@@ -44,6 +44,18 @@ TEST(Usage, RefusesWhatItDoesNotKnow) {
   expect_refused(test::run({"run", "-p", "a", "-n", "many"}), {"--tokens", "many"});
 }
 
+TEST(Usage, RefusesMoreThreadsThanProcessors) {
+  const std::vector<std::vector<std::string>> commands = {
+      {"run", "-p", "a"}, {"eval", "ppl", "-f", "-"}, {"bench", "-p", "4", "-n", "1"}};
+  for (auto command : commands) {
+    for (const std::string wrong : {"9999", "-1"}) {
+      auto whole = command;
+      whole.insert(whole.end(), {"--threads", wrong});
+      expect_refused(test::run(whole), {"threads is " + wrong, "expected 0 to"});
+    }
+  }
+}
+
 TEST(Usage, NeedsSomewhereToWrite) {
   const Finished closed = Program({"--help"}).output_to("").start().wait();
   expect_refused(closed, {"standard output is closed"});

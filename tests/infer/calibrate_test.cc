@@ -83,11 +83,11 @@ TEST_P(Calibrate, SeesTheNormedEmbeddingBeforeTheFirstLayer) {
 }
 
 TEST_P(Calibrate, ThreadsDoNotMatter) {
-  set_threads(1);
+  use_threads(1);
   const ImportanceMatrix one = calibrate(model, text, "text", {.tokens = 64});
-  set_threads(3);
+  use_threads(3);
   const ImportanceMatrix three = calibrate(model, text, "text", {.tokens = 64});
-  set_threads(0);
+  use_threads(0);
   for (const auto& [name, entry] : one.entries)
     EXPECT_EQ(entry.mean_squares, three.entries.at(name).mean_squares) << name;
 }

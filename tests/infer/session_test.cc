@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "core/threads.h"
 #include "model/network.h"
 #include "support.h"
 
@@ -147,7 +148,7 @@ TEST(DefaultModel, AnyNumberOfThreadsGivesTheSameBits) {
   for (int i = 0; i < 100; ++i) ids.push_back((i * 7919 + 13) % 8192);
   std::vector<float> expected;
   for (const int count : {1, 2, 3, 5}) {
-    set_threads(count);
+    use_threads(count);
     Session session(model);
     session.prefill(ids);
     session.step(7);
@@ -155,7 +156,7 @@ TEST(DefaultModel, AnyNumberOfThreadsGivesTheSameBits) {
     if (expected.empty()) expected.assign(found.begin(), found.end());
     EXPECT_TRUE(std::ranges::equal(found, expected)) << count << " threads";
   }
-  set_threads(0);
+  use_threads(0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, Sessions, testing::Values("tiny-siso", "tiny-mimo"),

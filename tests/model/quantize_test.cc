@@ -123,13 +123,13 @@ TEST_F(Quantize, ThreadsDoNotChangeAByte) {
   const Checkpoint c = random_checkpoint(config(256, 512), "c", 1, DType::f32);
   std::string first;
   for (const int count : {1, 3}) {
-    set_threads(count);
+    use_threads(count);
     quantize(c, path, q4_k_m());
     const std::string bytes = test::read_file(path);
     if (first.empty()) first = bytes;
     EXPECT_TRUE(bytes == first) << count << " threads";
   }
-  set_threads(0);
+  use_threads(0);
 }
 
 TEST_F(Quantize, ProgressEndsAtTheWhole) {

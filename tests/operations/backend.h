@@ -36,12 +36,12 @@ class OnBackend : public testing::TestWithParam<Backend> {
     if (!is_built(device())) GTEST_SKIP() << GetParam().name << " is not in this build";
     use_instructions(GetParam().instructions);
     cpu::allow_dot_products(GetParam().dots);
-    set_threads(1);
+    use_threads(1);
   }
   void TearDown() override {
     use_instructions(0);
     cpu::allow_dot_products(true);
-    set_threads(0);
+    use_threads(0);
   }
   Device device() const { return GetParam().device; }
 
@@ -89,12 +89,12 @@ void each_shape(const Operation<Shape>& row, const Body& body) {
 /// What `make` gives with one thread, after checking that it gives the same again, and with two threads.
 template <typename Make>
 auto steady(const Make& make) {
-  set_threads(1);
+  use_threads(1);
   const auto first = make();
   EXPECT_TRUE(same_bits(first, make())) << "a second run";
-  set_threads(2);
+  use_threads(2);
   EXPECT_TRUE(same_bits(first, make())) << "two threads against one";
-  set_threads(1);
+  use_threads(1);
   return first;
 }
 
