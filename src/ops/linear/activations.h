@@ -10,9 +10,6 @@ namespace mamba3::cpu {
 /// Inputs that share a scale. Long enough that the scale costs nothing, short enough that one large value
 /// spoils few others; llama.cpp's Q8_K has the same.
 inline constexpr std::int64_t kScaleInputs = 256;
-/// Inputs whose sum is kept: a group of Q6_K, half of those of the other types.
-inline constexpr std::int64_t kSumInputs = 16;
-
 /// [rows, stride] bf16, rounded to nearest even; an odd last input is followed by a zero.
 struct BFloatRows {
   const std::uint16_t* values;
@@ -20,11 +17,13 @@ struct BFloatRows {
 };
 
 /// q [rows, stride] int8 in [-127, 127], x = scale q; scale [rows, scales], the largest of kScaleInputs values
-/// over 127; sum [rows, sums] of q over kSumInputs. A value that is not finite makes its scale NaN.
+/// over 127; sum16 and sum32 [rows, sums]: minus the sums of q over 16 and 32 inputs, the groups of quantized
+/// weights. A value that is not finite makes its scale NaN.
 struct Int8Rows {
   const std::int8_t* values;
   const float* scale;
-  const std::int32_t* sum;
+  const std::int32_t* sum16;
+  const std::int32_t* sum32;
   std::int64_t stride, scales, sums;
 };
 

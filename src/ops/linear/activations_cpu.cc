@@ -17,7 +17,10 @@ HWY_BEFORE_NAMESPACE();
 namespace mamba3 {
 namespace HWY_NAMESPACE {
 
-using cpu::kScaleInputs, cpu::kSumInputs;
+using cpu::kScaleInputs;
+
+// The shorter groups.
+constexpr std::int64_t kSumInputs = 16;
 using DI = hn::RebindToSigned<D>;
 
 void bf16_row(const float* x, std::int64_t cols, std::uint16_t* out) {
@@ -40,7 +43,7 @@ void bf16_row(const float* x, std::int64_t cols, std::uint16_t* out) {
 }
 
 // One group of kScaleInputs or fewer; n is a multiple of kSumInputs. Returns the scale.
-float int8_group(const float* x, std::int64_t n, std::int8_t* q, std::int32_t* sum) {
+float int8_group(const float* x, std::int64_t n, std::int8_t* q, std::int32_t* sum16) {
   const D d;
   const DI di;
   const hn::Rebind<std::int8_t, D> bytes;
@@ -61,16 +64,17 @@ float int8_group(const float* x, std::int64_t n, std::int8_t* q, std::int32_t* s
       hn::StoreU(hn::DemoteTo(bytes, value), bytes, q + k);
       total = hn::Add(total, value);
     }
-    sum[group / kSumInputs] = hn::GetLane(hn::SumOfLanes(di, total));
+    sum16[group / kSumInputs] = -hn::GetLane(hn::SumOfLanes(di, total));
   }
   return finite ? largest / 127.0f : std::numeric_limits<float>::quiet_NaN();
 }
 
-void int8_row(const float* x, std::int64_t cols, std::int8_t* q, float* scale, std::int32_t* sum) {
+void int8_row(const float* x, std::int64_t cols, std::int8_t* q, float* scale, std::int32_t* sum16,
+              std::int32_t* sum32) {
   for (std::int64_t k = 0; k < cols; k += kScaleInputs) {
-    scale[k / kScaleInputs] =
-        int8_group(x + k, std::min(kScaleInputs, cols - k), q + k, sum + k / kSumInputs);
+    scale[k / kScaleInputs] = int8_group(x + k, std::min(kScaleInputs, cols - k), q + k, sum16 + k / kSumInputs);
   }
+  for (std::int64_t i = 0; i < cols / 32; ++i) sum32[i] = sum16[2 * i] + sum16[2 * i + 1];
 }
 
 }  // namespace HWY_NAMESPACE
@@ -117,15 +121,16 @@ BFloatRows round_to_bf16(Arena& arena, const float* x, std::int64_t rows, std::i
 
 Int8Rows round_to_int8(Arena& arena, const float* x, std::int64_t rows, std::int64_t cols) {
   const std::int64_t stride = line_stride(cols);
-  const std::int64_t scales = (cols + kScaleInputs - 1) / kScaleInputs, sums = cols / kSumInputs;
+  const std::int64_t scales = (cols + kScaleInputs - 1) / kScaleInputs, sums = cols / 16;
   auto* values = arena.take<std::int8_t>(rows * stride);
   auto* scale = arena.take<float>(rows * scales);
-  auto* sum = arena.take<std::int32_t>(rows * sums);
+  auto* sum16 = arena.take<std::int32_t>(rows * sums);
+  auto* sum32 = arena.take<std::int32_t>(rows * sums);
   each_row(rows, cols, [&](std::int64_t row) {
     HWY_DYNAMIC_DISPATCH(int8_row)
-    (x + row * cols, cols, values + row * stride, scale + row * scales, sum + row * sums);
+    (x + row * cols, cols, values + row * stride, scale + row * scales, sum16 + row * sums, sum32 + row * sums);
   });
-  return {values, scale, sum, stride, scales, sums};
+  return {values, scale, sum16, sum32, stride, scales, sums};
 }
 
 }  // namespace cpu

@@ -39,7 +39,7 @@ HWY_INLINE __m512i broadcast(const void* four_bytes) {
 // c [kRows, kTiles * 16] = x [kRows, 2 * pairs] times the tiles' pairs.
 template <int kRows, int kTiles>
 HWY_INLINE void bf16_tiles(const std::byte* tile, std::int64_t tile_bytes, std::int64_t pairs,
-                       const std::uint16_t* x, std::int64_t stride, float* c) {
+                       const std::uint16_t* x, std::int64_t x_stride, float* c, std::int64_t stride) {
   __m512 sum[kRows][kTiles];
   for (int i = 0; i < kRows; ++i) {
     for (int t = 0; t < kTiles; ++t) sum[i][t] = _mm512_setzero_ps();
@@ -48,14 +48,14 @@ HWY_INLINE void bf16_tiles(const std::byte* tile, std::int64_t tile_bytes, std::
     __m512i weight[kTiles];
     for (int t = 0; t < kTiles; ++t) weight[t] = _mm512_loadu_si512(tile + t * tile_bytes + k * 64);
     for (int i = 0; i < kRows; ++i) {
-      const __m512i value = broadcast(x + i * stride + 2 * k);
+      const __m512i value = broadcast(x + i * x_stride + 2 * k);
       for (int t = 0; t < kTiles; ++t) {
         sum[i][t] = _mm512_dpbf16_ps(sum[i][t], (__m512bh)weight[t], (__m512bh)value);
       }
     }
   }
   for (int i = 0; i < kRows; ++i) {
-    for (int t = 0; t < kTiles; ++t) _mm512_storeu_ps(c + i * kGroupRows + t * kTileRows, sum[i][t]);
+    for (int t = 0; t < kTiles; ++t) _mm512_storeu_ps(c + i * stride + t * kTileRows, sum[i][t]);
   }
 }
 
@@ -63,28 +63,49 @@ HWY_INLINE void bf16_tiles(const std::byte* tile, std::int64_t tile_bytes, std::
 struct Int8Part {
   const std::int8_t* values;
   const float* scale;
-  const std::int32_t* sum;
+  const std::int32_t* sum16;
+  const std::int32_t* sum32;
   std::int64_t stride, scales, sums;
+
+  Int8Part(const Int8Rows& x, std::int64_t row, std::int64_t k)
+      : values(x.values + row * x.stride + k),
+        scale(x.scale + row * x.scales + k / kScaleInputs),
+        sum16(x.sum16 + row * x.sums + k / 16),
+        sum32(x.sum32 + row * x.sums + k / 32),
+        stride(x.stride),
+        scales(x.scales),
+        sums(x.sums) {}
+  Int8Part from(std::int64_t row) const {
+    Int8Part part = *this;
+    part.values += row * stride, part.scale += row * scales;
+    part.sum16 += row * sums, part.sum32 += row * sums;
+    return part;
+  }
+  /// Minus the sum of group g of a row.
+  const std::int32_t* negated(int row, std::int64_t g, std::int64_t group) const {
+    return (group == 16 ? sum16 : sum32) + row * sums + g;
+  }
 };
+
+// What a zero point of 2^bits adds to a group's sum, negative.
+HWY_INLINE __m512i taken_off(const std::int32_t* negated_sum, int bits) {
+  return _mm512_slli_epi32(broadcast(negated_sum), static_cast<unsigned>(bits));
+}
 
 // c [kRows, kTiles * 16] += x [kRows, groups * kGroup] times the panels. The instruction multiplies unsigned
 // with signed bytes: weights carry a zero point, whose part of the sum is taken off beforehand.
 template <int kRows, int kTiles, int kGroup, bool kMinima>
-HWY_INLINE void int8_tiles(const QuantPanel* panel, std::int64_t groups, std::int32_t zero, const Int8Part& x,
-                       bool begins, float* c) {
+HWY_INLINE void int8_tiles(const QuantPanel* panel, std::int64_t groups, int zero_bits, const Int8Part& x,
+                       bool begins, float* c, std::int64_t stride) {
   __m512 sum[kRows][kTiles];
   for (int i = 0; i < kRows; ++i) {
     for (int t = 0; t < kTiles; ++t) sum[i][t] = _mm512_setzero_ps();
   }
   for (std::int64_t g = 0; g < groups; ++g) {
     __m512i part[kRows][kTiles];
-    std::int32_t total[kRows];
     for (int i = 0; i < kRows; ++i) {
-      const std::int32_t* sums = x.sum + i * x.sums + g * (kGroup / kSumInputs);
-      total[i] = kGroup == kSumInputs ? sums[0] : sums[0] + sums[1];
-      for (int t = 0; t < kTiles; ++t) {
-        part[i][t] = kMinima ? _mm512_setzero_si512() : _mm512_set1_epi32(-zero * total[i]);
-      }
+      const __m512i begin = kMinima ? _mm512_setzero_si512() : taken_off(x.negated(i, g, kGroup), zero_bits);
+      for (int t = 0; t < kTiles; ++t) part[i][t] = begin;
     }
     for (int q = 0; q < kGroup / 4; ++q) {
       const std::int64_t quad = g * (kGroup / 4) + q;
@@ -103,7 +124,7 @@ HWY_INLINE void int8_tiles(const QuantPanel* panel, std::int64_t groups, std::in
       if constexpr (kMinima) {
         const __m512 offset = _mm512_load_ps(panel[t].offset + g * kTileRows);
         for (int i = 0; i < kRows; ++i) {
-          sum[i][t] = _mm512_fmadd_ps(_mm512_set1_ps(static_cast<float>(total[i])), offset, sum[i][t]);
+          sum[i][t] = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(broadcast(x.negated(i, g, kGroup))), offset, sum[i][t]);
         }
       }
     }
@@ -111,7 +132,7 @@ HWY_INLINE void int8_tiles(const QuantPanel* panel, std::int64_t groups, std::in
   for (int i = 0; i < kRows; ++i) {
     const __m512 scale = _mm512_set1_ps(x.scale[i * x.scales]);
     for (int t = 0; t < kTiles; ++t) {
-      float* out = c + i * kGroupRows + t * kTileRows;
+      float* out = c + i * stride + t * kTileRows;
       const __m512 before = begins ? _mm512_setzero_ps() : _mm512_loadu_ps(out);
       _mm512_storeu_ps(out, _mm512_fmadd_ps(sum[i][t], scale, before));
     }
@@ -123,19 +144,17 @@ constexpr int kInt8Rows = 5, kInt8Tiles = 2;
 
 // One panel of each of up to kInt8Tiles tiles, for all rows.
 template <int kMostRows, int kTiles, int kGroup, bool kMinima>
-void int8_panels(const QuantPanel* panels, std::int64_t count, std::int32_t zero, const Int8Part& x,
-                 std::int64_t rows, bool begins, float* c) {
+void int8_panels(const QuantPanel* panels, std::int64_t count, int zero_bits, const Int8Part& x,
+                 std::int64_t rows, bool begins, float* c, std::int64_t stride) {
   in_even_parts<kMostRows>(rows, [&](std::int64_t row, auto many) {
-    const Int8Part part{x.values + row * x.stride, x.scale + row * x.scales, x.sum + row * x.sums,
-                        x.stride,                  x.scales,                 x.sums};
-    int8_tiles<decltype(many)::value, kTiles, kGroup, kMinima>(panels, count / kGroup, zero, part, begins,
-                                                               c + row * kGroupRows);
+    int8_tiles<decltype(many)::value, kTiles, kGroup, kMinima>(panels, count / kGroup, zero_bits, x.from(row),
+                                                               begins, c + row * stride, stride);
   });
 }
 
 template <int kMostRows, int kTiles>
 auto int8_kernel(const QuantKind& kind) {
-  return kind.group == kSumInputs ? int8_panels<kMostRows, kTiles, 16, false>
+  return kind.group == 16 ? int8_panels<kMostRows, kTiles, 16, false>
          : kind.minima            ? int8_panels<kMostRows, kTiles, 32, true>
                                   : int8_panels<kMostRows, kTiles, 32, false>;
 }
@@ -143,30 +162,24 @@ auto int8_kernel(const QuantKind& kind) {
 // kTiles tiles, panel after panel.
 template <int kMostRows, int kTiles>
 void int8_columns(const PackedMatrix& W, std::int64_t tile, const Int8Rows& x, std::int64_t first,
-                  std::int64_t rows, float* c) {
+                  std::int64_t rows, float* c, std::int64_t stride) {
   const QuantKind kind = quant_kind(W.dtype);
   const auto run = int8_kernel<kMostRows, kTiles>(kind);
   QuantPanel panels[kTiles];
   for (std::int64_t k = 0; k < W.cols; k += kPanelInputs) {
     const std::int64_t count = std::min(kPanelInputs, W.cols - k);
     for (int t = 0; t < kTiles; ++t) unpack_quants(W, tile + t, k, count, panels[t]);
-    const Int8Part part{x.values + first * x.stride + k,
-                        x.scale + first * x.scales + k / kScaleInputs,
-                        x.sum + first * x.sums + k / kSumInputs,
-                        x.stride,
-                        x.scales,
-                        x.sums};
-    run(panels, count, kind.zero, part, rows, k == 0, c);
+    run(panels, count, kind.zero_bits, Int8Part(x, first, k), rows, k == 0, c, stride);
   }
 }
 
 // One tile and few rows: the quants go from the packed weights to the products in registers.
 template <DType kType, int kRows>
-void int8_stream(const PackedMatrix& W, std::int64_t tile, const Int8Rows& x, std::int64_t first, float* c) {
+void int8_stream(const PackedMatrix& W, std::int64_t tile, const Int8Rows& x, std::int64_t first, float* c,
+                 std::int64_t stride) {
   using Type = Quants<kType>;
   const Planes planes(W, tile);
-  const std::int8_t* values = x.values + first * x.stride;
-  const std::int32_t* sums = x.sum + first * x.sums;
+  const Int8Part rows(x, first, 0);
   __m512 total[kRows];
   for (int i = 0; i < kRows; ++i) total[i] = _mm512_setzero_ps();
   for (std::int64_t k = 0; k < W.cols; k += kPanelInputs) {
@@ -175,16 +188,14 @@ void int8_stream(const PackedMatrix& W, std::int64_t tile, const Int8Rows& x, st
     for (std::int64_t block = k / 32; block < std::min(k + kPanelInputs, W.cols) / 32; ++block) {
       for (std::int64_t g = 0; g < 32 / Type::kGroup; ++g) {
         __m512i part[kRows];
-        std::int32_t group_sum[kRows];
+        const auto negated = [&](int i) { return rows.negated(i, block * (32 / Type::kGroup) + g, Type::kGroup); };
         for (int i = 0; i < kRows; ++i) {
-          const std::int32_t* of_row = sums + i * x.sums + block * 2 + g;
-          group_sum[i] = Type::kGroup == kSumInputs ? of_row[0] : of_row[0] + of_row[1];
-          part[i] = Type::kMinima ? _mm512_setzero_si512() : _mm512_set1_epi32(-Type::kZero * group_sum[i]);
+          part[i] = Type::kMinima ? _mm512_setzero_si512() : taken_off(negated(i), Type::kZeroBits);
         }
         for (std::int64_t q = g * Type::kGroup / 4; q < (g + 1) * Type::kGroup / 4; ++q) {
           const __m512i weight = Type::quad(planes, block, q, 0).raw;
           for (int i = 0; i < kRows; ++i) {
-            part[i] = _mm512_dpbusd_epi32(part[i], weight, broadcast(values + i * x.stride + block * 32 + q * 4));
+            part[i] = _mm512_dpbusd_epi32(part[i], weight, broadcast(rows.values + i * rows.stride + block * 32 + q * 4));
           }
         }
         const __m512 scale = Type::scale(planes, block, g, 0).raw;
@@ -192,21 +203,21 @@ void int8_stream(const PackedMatrix& W, std::int64_t tile, const Int8Rows& x, st
         if constexpr (Type::kMinima) {
           const __m512 offset = Type::offset(planes, block, 0).raw;
           for (int i = 0; i < kRows; ++i) {
-            sum[i] = _mm512_fmadd_ps(_mm512_set1_ps(static_cast<float>(group_sum[i])), offset, sum[i]);
+            sum[i] = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(broadcast(negated(i))), offset, sum[i]);
           }
         }
       }
     }
     for (int i = 0; i < kRows; ++i) {
-      const float scale = x.scale[(first + i) * x.scales + k / kScaleInputs];
+      const float scale = rows.scale[i * rows.scales + k / kScaleInputs];
       total[i] = _mm512_fmadd_ps(sum[i], _mm512_set1_ps(scale), total[i]);
     }
   }
-  for (int i = 0; i < kRows; ++i) _mm512_storeu_ps(c + i * kGroupRows, total[i]);
+  for (int i = 0; i < kRows; ++i) _mm512_storeu_ps(c + i * stride, total[i]);
 }
 
 void bf16_group(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, const BFloatRows& x,
-                  std::int64_t first, std::int64_t rows, float* c) {
+                  std::int64_t first, std::int64_t rows, float* c, std::int64_t stride) {
   const BlockFields& f = fields_of(W.dtype);
   const std::int64_t bytes = tile_bytes(f, W.cols), pairs = blocks_of(f, W.cols);
   const std::byte* from = W.tiles + tile * bytes;
@@ -214,34 +225,34 @@ void bf16_group(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, co
     const std::uint16_t* values = x.values + (first + row) * x.stride;
     for (std::int64_t t = 0; t < tiles; ++t) {
       bf16_tiles<decltype(many)::value, 1>(from + t * bytes, bytes, pairs, values, x.stride,
-                                           c + row * kGroupRows + t * kTileRows);
+                                           c + row * stride + t * kTileRows, stride);
     }
   };
   if (rows <= kFewRows) return in_even_parts<kFewRows>(rows, one_by_one);
   in_even_parts<6>(rows, [&](std::int64_t row, auto many) {
     if (tiles < kGroupTiles) return one_by_one(row, many);
     bf16_tiles<decltype(many)::value, kGroupTiles>(from, bytes, pairs, x.values + (first + row) * x.stride,
-                                                   x.stride, c + row * kGroupRows);
+                                                   x.stride, c + row * stride, stride);
   });
 }
 
 void int8_group(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, const Int8Rows& x,
-                std::int64_t first, std::int64_t rows, float* c) {
+                std::int64_t first, std::int64_t rows, float* c, std::int64_t stride) {
   if (rows <= kFewRows) {
     return with_quants(W.dtype, [&](auto type) {
       in_even_parts<kFewRows>(rows, [&](std::int64_t row, auto many) {
         for (std::int64_t t = 0; t < tiles; ++t) {
           int8_stream<decltype(type)::value, decltype(many)::value>(W, tile + t, x, first + row,
-                                                                    c + row * kGroupRows + t * kTileRows);
+                                                                    c + row * stride + t * kTileRows, stride);
         }
       });
     });
   }
   std::int64_t t = 0;
   for (; t + kInt8Tiles <= tiles; t += kInt8Tiles) {
-    int8_columns<kInt8Rows, kInt8Tiles>(W, tile + t, x, first, rows, c + t * kTileRows);
+    int8_columns<kInt8Rows, kInt8Tiles>(W, tile + t, x, first, rows, c + t * kTileRows, stride);
   }
-  for (; t < tiles; ++t) int8_columns<kInt8Rows, 1>(W, tile + t, x, first, rows, c + t * kTileRows);
+  for (; t < tiles; ++t) int8_columns<kInt8Rows, 1>(W, tile + t, x, first, rows, c + t * kTileRows, stride);
 }
 
 #else
@@ -249,9 +260,9 @@ void int8_group(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, co
 constexpr bool kHere = false;
 
 void bf16_group(const PackedMatrix&, std::int64_t, std::int64_t, const cpu::BFloatRows&, std::int64_t,
-                std::int64_t, float*) {}
+                std::int64_t, float*, std::int64_t) {}
 void int8_group(const PackedMatrix&, std::int64_t, std::int64_t, const cpu::Int8Rows&, std::int64_t,
-                std::int64_t, float*) {}
+                std::int64_t, float*, std::int64_t) {}
 
 #endif
 
@@ -287,13 +298,13 @@ const bool processor_has_bf16 = false, processor_has_int8 = false;
 }  // namespace
 
 void bf16_product(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, const BFloatRows& x,
-                  std::int64_t first, std::int64_t rows, float* c) {
-  HWY_DYNAMIC_DISPATCH(bf16_group)(W, tile, tiles, x, first, rows, c);
+                  std::int64_t first, std::int64_t rows, float* c, std::int64_t stride) {
+  HWY_DYNAMIC_DISPATCH(bf16_group)(W, tile, tiles, x, first, rows, c, stride);
 }
 
 void int8_product(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, const Int8Rows& x,
-                  std::int64_t first, std::int64_t rows, float* c) {
-  HWY_DYNAMIC_DISPATCH(int8_group)(W, tile, tiles, x, first, rows, c);
+                  std::int64_t first, std::int64_t rows, float* c, std::int64_t stride) {
+  HWY_DYNAMIC_DISPATCH(int8_group)(W, tile, tiles, x, first, rows, c, stride);
 }
 
 bool has_bf16_product() {

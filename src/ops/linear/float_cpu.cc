@@ -40,7 +40,7 @@ HWY_INLINE void decode_block(const Planes& p, std::int64_t first, float* out) {
   for (std::int64_t lane = 0; lane < cpu::kTileRows; lane += L) {
     for (std::int64_t q = 0; q < 8; ++q) {
       const V scale = Type::scale(p, block, q * 4 / Type::kGroup, lane);
-      V offset = hn::Mul(scale, hn::Set(d, -static_cast<float>(Type::kZero)));
+      V offset = hn::Mul(scale, hn::Set(d, -static_cast<float>(1 << Type::kZeroBits)));
       if constexpr (Type::kMinima) offset = Type::offset(p, block, lane);
       VU word = Type::quad(p, block, q, lane);
       for (std::int64_t i = 0; i < 4; ++i) {
@@ -78,14 +78,14 @@ void decode_tile(const PackedMatrix& W, std::int64_t tile, std::int64_t first, s
 // c [kRows, kTiles * 16] += (or =) x [kRows, count] times panel [kTiles][count][16].
 template <int kRows, int kTiles>
 HWY_INLINE void multiply(const float* panel, std::int64_t tile_stride, std::int64_t count, const float* x,
-                         std::int64_t x_stride, bool begins, float* c) {
+                         std::int64_t x_stride, bool begins, float* c, std::int64_t stride) {
   const D d;
   const std::int64_t L = lanes();
   constexpr int kVectors = kTiles * kTileVectors16;
   V sum[kRows][kVectors];
   for (int i = 0; i < kRows; ++i) {
     for (int v = 0; v < kVectors; ++v) {
-      sum[i][v] = begins ? hn::Zero(d) : hn::LoadU(d, c + i * cpu::kGroupRows + v * L);
+      sum[i][v] = begins ? hn::Zero(d) : hn::LoadU(d, c + i * stride + v * L);
     }
   }
   for (std::int64_t k = 0; k < count; ++k) {
@@ -100,18 +100,19 @@ HWY_INLINE void multiply(const float* panel, std::int64_t tile_stride, std::int6
     }
   }
   for (int i = 0; i < kRows; ++i) {
-    for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[i][v], d, c + i * cpu::kGroupRows + v * L);
+    for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[i][v], d, c + i * stride + v * L);
   }
 }
 
 void multiply_rows(const float* panel, std::int64_t tile_stride, std::int64_t tiles, std::int64_t count,
-                   const float* x, std::int64_t x_stride, std::int64_t rows, bool begins, float* c) {
+                   const float* x, std::int64_t x_stride, std::int64_t rows, bool begins, float* c,
+                   std::int64_t stride) {
   cpu::in_even_parts<kMostRows>(rows, [&](std::int64_t row, auto many) {
     std::int64_t tile = 0;
     const auto some = [&](auto at_once) {
       multiply<decltype(many)::value, decltype(at_once)::value>(
           panel + tile * tile_stride, tile_stride, count, x + row * x_stride, x_stride, begins,
-          c + row * cpu::kGroupRows + tile * cpu::kTileRows);
+          c + row * stride + tile * cpu::kTileRows, stride);
       tile += at_once;
     };
     while (tile + kTilesAtOnce <= tiles) some(std::integral_constant<int, kTilesAtOnce>());
@@ -120,10 +121,10 @@ void multiply_rows(const float* panel, std::int64_t tile_stride, std::int64_t ti
 }
 
 void float_tiles(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, const float* x,
-                 std::int64_t rows, float* c) {
+                 std::int64_t rows, float* c, std::int64_t stride) {
   if (W.dtype == DType::f32) {
     const auto* values = reinterpret_cast<const float*>(W.tiles) + tile * W.cols * cpu::kTileRows;
-    return multiply_rows(values, W.cols * cpu::kTileRows, tiles, W.cols, x, W.cols, rows, true, c);
+    return multiply_rows(values, W.cols * cpu::kTileRows, tiles, W.cols, x, W.cols, rows, true, c, stride);
   }
   alignas(64) float panel[cpu::kGroupTiles * kInputs * cpu::kTileRows];
   for (std::int64_t k = 0; k < W.cols; k += kInputs) {
@@ -131,7 +132,7 @@ void float_tiles(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, c
     for (std::int64_t i = 0; i < tiles; ++i) {
       decode_tile(W, tile + i, k, count, panel + i * kInputs * cpu::kTileRows);
     }
-    multiply_rows(panel, kInputs * cpu::kTileRows, tiles, count, x + k, W.cols, rows, k == 0, c);
+    multiply_rows(panel, kInputs * cpu::kTileRows, tiles, count, x + k, W.cols, rows, k == 0, c, stride);
   }
 }
 
@@ -144,8 +145,8 @@ namespace mamba3 {
 HWY_EXPORT(float_tiles);
 
 void cpu::float_product(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, const float* x,
-                        std::int64_t rows, float* c) {
-  HWY_DYNAMIC_DISPATCH(float_tiles)(W, tile, tiles, x, rows, c);
+                        std::int64_t rows, float* c, std::int64_t stride) {
+  HWY_DYNAMIC_DISPATCH(float_tiles)(W, tile, tiles, x, rows, c, stride);
 }
 
 }  // namespace mamba3

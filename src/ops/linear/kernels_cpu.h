@@ -1,6 +1,6 @@
 // The products of a few tiles with rows of activations: one kernel for each kind of activation.
 //
-// All write c [rows, kGroupRows] for tiles [tile, tile + tiles), 1 to kGroupTiles of them: one chain of
+// All write c [rows, 16 tiles], `stride` floats from row to row, for tiles [tile, tile + tiles), 1 to kGroupTiles of them: one chain of
 // multiply-adds an output, over the inputs in order, so that a row's bits depend on nothing else.
 #pragma once
 
@@ -21,15 +21,15 @@ inline constexpr std::int64_t kGroupRows = kGroupTiles * kTileRows;
 
 /// Float32 activations x [rows, W.cols] and weights of any type.
 void float_product(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, const float* x,
-                   std::int64_t rows, float* c);
+                   std::int64_t rows, float* c, std::int64_t stride);
 
 /// BF16 weights and activations; rows [first, first + rows) of x.
 void bf16_product(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, const BFloatRows& x,
-                  std::int64_t first, std::int64_t rows, float* c);
+                  std::int64_t first, std::int64_t rows, float* c, std::int64_t stride);
 
 /// Quantized weights and int8 activations; rows [first, first + rows) of x.
 void int8_product(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, const Int8Rows& x,
-                  std::int64_t first, std::int64_t rows, float* c);
+                  std::int64_t first, std::int64_t rows, float* c, std::int64_t stride);
 
 /// Whether this processor has the instructions of bf16_product and int8_product, and they are not switched
 /// off: by forbidding Highway's AVX3, or by allow_dot_products (tests).

@@ -41,33 +41,30 @@ struct Activations {
   }
 };
 
-void store(const Product& product, const float* c, std::int64_t column, std::int64_t first, std::int64_t rows) {
-  const std::int64_t width = std::min(kGroupRows, product.W->rows - column);
-  for (std::int64_t row = 0; row < rows; ++row) {
-    float* out = product.y + (first + row) * product.W->rows + column;
-    const float* from = c + row * kGroupRows;
-    if (product.add) {
-      for (std::int64_t j = 0; j < width; ++j) out[j] += from[j];
-    } else {
-      std::copy_n(from, width, out);
-    }
-  }
+// Tiles [tile, tile + tiles) of one product, for rows [first, first + rows): c [rows, .], `stride` apart.
+void multiply(const PackedMatrix& W, const Activations& x, std::int64_t tile, std::int64_t tiles,
+              std::int64_t first, std::int64_t rows, float* c, std::int64_t stride) {
+  if (Activations::takes_bf16(W)) return bf16_product(W, tile, tiles, *x.bf16, first, rows, c, stride);
+  if (Activations::takes_int8(W)) return int8_product(W, tile, tiles, *x.int8, first, rows, c, stride);
+  float_product(W, tile, tiles, x.floats + first * W.cols, rows, c, stride);
 }
 
-// One group of tiles of one product, for rows [first, first + rows).
+// One group of tiles. Results go to their place at once, but where they are added to what is there, or where
+// the last tile reaches beyond the matrix.
 void run_group(const Product& product, const Activations& x, std::int64_t group, std::int64_t first,
                std::int64_t rows) {
   const PackedMatrix& W = *product.W;
-  alignas(64) float c[kBlockOfRows * kGroupRows];
   const std::int64_t tile = group * kGroupTiles, tiles = std::min(kGroupTiles, tiles_of(W.rows) - tile);
-  if (Activations::takes_bf16(W)) {
-    bf16_product(W, tile, tiles, *x.bf16, first, rows, c);
-  } else if (Activations::takes_int8(W)) {
-    int8_product(W, tile, tiles, *x.int8, first, rows, c);
-  } else {
-    float_product(W, tile, tiles, x.floats + first * W.cols, rows, c);
+  const std::int64_t column = tile * kTileRows, width = std::min(kGroupRows, W.rows - column);
+  float* y = product.y + first * W.rows + column;
+  if (!product.add && width == tiles * kTileRows) return multiply(W, x, tile, tiles, first, rows, y, W.rows);
+  alignas(64) float c[kBlockOfRows * kGroupRows];
+  multiply(W, x, tile, tiles, first, rows, c, kGroupRows);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    float* out = y + row * W.rows;
+    const float* from = c + row * kGroupRows;
+    for (std::int64_t j = 0; j < width; ++j) out[j] = product.add ? out[j] + from[j] : from[j];
   }
-  store(product, c, tile * kTileRows, first, rows);
 }
 
 std::int64_t groups_of(const PackedMatrix& W) {

@@ -9,11 +9,11 @@
 namespace mamba3::cpu {
 
 /// How the quants of a type stand for values: scale q + offset with one scale and offset for each group of
-/// inputs and row. Types without minima have the same zero point everywhere: value = scale (q - zero).
+/// inputs and row. Types without minima have the same zero point everywhere: value = scale (q - 2^zero_bits).
 struct QuantKind {
   std::int64_t group;  ///< inputs: 16 or 32
   bool minima;
-  std::int32_t zero;
+  int zero_bits;
 };
 QuantKind quant_kind(DType type);  ///< of a quantized type
 

@@ -49,7 +49,7 @@ cpu::QuantKind kind_of(DType type) {
   cpu::QuantKind kind{};
   with_quants(type, [&](auto t) {
     using Type = Quants<decltype(t)::value>;
-    kind = {Type::kGroup, Type::kMinima, Type::kZero};
+    kind = {Type::kGroup, Type::kMinima, Type::kZeroBits};
   });
   return kind;
 }

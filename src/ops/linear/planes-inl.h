@@ -93,7 +93,7 @@ template <bool kFive, bool kWithMinima>
 struct SimpleQuants {
   static constexpr std::int64_t kGroup = 32;
   static constexpr bool kMinima = kWithMinima;
-  static constexpr std::int32_t kZero = kWithMinima ? 0 : kFive ? 16 : 8;
+  static constexpr int kZeroBits = kFive ? 4 : 3;
   static constexpr int kHalves = kFive ? 2 : 1;
   static HWY_INLINE VU quad(const Planes& p, std::int64_t block, std::int64_t q, std::int64_t lane) {
     const VU low = low_quad(p, block, q, lane);
@@ -120,7 +120,7 @@ template <>
 struct Quants<DType::q8_0> {
   static constexpr std::int64_t kGroup = 32;
   static constexpr bool kMinima = false;
-  static constexpr std::int32_t kZero = 128;
+  static constexpr int kZeroBits = 7;
   static HWY_INLINE VU quad(const Planes& p, std::int64_t block, std::int64_t q, std::int64_t lane) {
     return hn::Xor(p.words(0, block * 8 + q, lane), hn::Set(DU(), 0x80808080u));  // signed to unsigned + 128
   }
@@ -135,7 +135,7 @@ template <bool kFive>
 struct GroupedQuants {
   static constexpr std::int64_t kGroup = 32;
   static constexpr bool kMinima = true;
-  static constexpr std::int32_t kZero = 0;
+  static constexpr int kZeroBits = 0;
   static constexpr int kScales = kFive ? 2 : 1;
   static HWY_INLINE VU quad(const Planes& p, std::int64_t block, std::int64_t q, std::int64_t lane) {
     const std::int64_t super = block / 8, g = block % 8;
@@ -171,7 +171,7 @@ template <>
 struct Quants<DType::q6_k> {
   static constexpr std::int64_t kGroup = 16;
   static constexpr bool kMinima = false;
-  static constexpr std::int32_t kZero = 32;
+  static constexpr int kZeroBits = 5;
   static HWY_INLINE VU quad(const Planes& p, std::int64_t block, std::int64_t q, std::int64_t lane) {
     const std::int64_t super = block / 8, half = block % 8 / 4, quarter = block % 4;
     const VU low = p.words(0, super * 32 + half * 16 + quarter % 2 * 8 + q, lane);
