@@ -10,7 +10,10 @@ void mamba3_forward(Arena&, const Mamba3Config&, const Mamba3Weights&, const Row
   no_cuda();
 }
 void mamba3_step(Arena&, const Mamba3Config&, const Mamba3Weights&, const float*, float*,
-                 std::span<LayerState* const>) {
+                 std::span<const Mamba3Place>) {
+  no_cuda();
+}
+void mamba3_rewind(const Mamba3Config&, LayerState&, std::int64_t) {
   no_cuda();
 }
 void mamba3_scan(Arena&, const Mamba3Config&, const Mamba3Weights&, const RowWindow&, const Mamba3ScanInput&,

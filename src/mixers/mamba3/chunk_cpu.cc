@@ -1,4 +1,4 @@
-// A stretch of tokens of one head within one chunk, and the folding of a tail into its checkpoint.
+// A stretch of tokens of one head within one chunk.
 #include "mixers/mamba3/kernels_cpu.h"
 
 #include <algorithm>
@@ -18,7 +18,8 @@ using cpu::Mamba3Stretch;
 
 // Scratch memory of one head, carved from one block. Sizes as in head_scratch().
 struct Scratch {
-  float* q;       // [R, N, C']  rotated C of the stretch, tokens innermost
+  float* k;       // [R, N, C']  rotated B of the chunk's tokens, tokens innermost
+  float* q;       // [R, N, C']  rotated C of the stretch
   float* cosine;  // [S, C']
   float* sine;    // [S, C']
   float* weight;  // [C, C']  what token s gives to token t
@@ -35,11 +36,11 @@ struct Scratch {
       block += n;
       return taken;
     };
-    q = next(l.rank * l.d_state * l.wide_c);
+    k = next(l.rank * l.d_state * l.wide_c), q = next(l.rank * l.d_state * l.wide_c);
     cosine = next(l.angles * l.wide_c), sine = next(l.angles * l.wide_c);
     weight = next(l.wide_c * l.wide_c), scores = next(l.wide_c * l.wide_c);
     decay = next(l.wide_c), last = next(l.wide_c);
-    h0 = next(l.d_state * l.wide_p);
+    h0 = next(l.wide_n * l.wide_p);  // a product's last tile of rows may reach beyond N
     v = next(l.rank * l.wide_c * l.wide_p);
     y = next(l.wide_c * l.wide_p);
   }
@@ -71,17 +72,13 @@ void rotate_rows(const Mamba3Layout& l, bool is_mimo, const float* normed, const
   }
 }
 
-// v[r, t, p] = x[t, p] (* mimo_x[r, p]) for tokens [from, to).
-void fill_values(const Mamba3Layout& l, const float* mimo_x, const float* x, std::int64_t from,
-                 std::int64_t to, float* v) {
+// v[r, t, p] = x[p] (* mimo_x[r, p]) of token t.
+void fill_values(const Mamba3Layout& l, const float* mimo_x, const float* x, std::int64_t t, float* v) {
   for (std::int64_t r = 0; r < l.rank; ++r) {
-    for (std::int64_t t = from; t < to; ++t) {
-      const float* source = x + t * l.wide_p;
-      float* row = v + (r * l.wide_c + t) * l.wide_p;
-      std::fill(row + l.headdim, row + l.wide_p, 0.0f);
-      for (std::int64_t p = 0; p < l.headdim; ++p) {
-        row[p] = mimo_x == nullptr ? source[p] : source[p] * mimo_x[r * l.headdim + p];
-      }
+    float* row = v + (r * l.wide_c + t) * l.wide_p;
+    std::fill(row + l.headdim, row + l.wide_p, 0.0f);
+    for (std::int64_t p = 0; p < l.headdim; ++p) {
+      row[p] = mimo_x == nullptr ? x[p] : x[p] * mimo_x[r * l.headdim + p];
     }
   }
 }
@@ -95,8 +92,8 @@ void join(const Mamba3Layout& l, const float* mimo_x, const Mamba3Head& head, fl
     for (std::int64_t p = 0; p < l.wide_p; p += L) {
       V sum = hn::LoadU(d, head.h + n * l.wide_p + p);
       for (std::int64_t r = 0; r < l.rank; ++r) {
-        const V k = hn::Set(d, before * head.k[r * l.d_state + n]);
-        V v = hn::LoadU(d, head.x + p);
+        const V k = hn::Set(d, before * head.k(0)[r * l.wide_n + n]);
+        V v = hn::LoadU(d, head.x(0) + p);
         if (mimo_x != nullptr) {
           HWY_ALIGN float row[kPadding] = {};
           std::copy_n(mimo_x + r * l.headdim + p, std::min(L, l.headdim - p), row);
@@ -133,7 +130,8 @@ void weigh(const Mamba3Layout& l, const Mamba3Head& head, std::int64_t from, std
 }
 
 // The state after the chunk's first `count` tokens becomes the checkpoint. Needs h0, v, decay and last.
-void advance(const Mamba3Layout& l, std::int64_t count, const Mamba3Head& head, const Scratch& s) {
+void advance(const Mamba3Layout& l, std::int64_t count, const float* last_x, const Mamba3Head& head,
+             const Scratch& s) {
   const float total = s.decay[count - 1];
   for (std::int64_t i = 0; i < l.d_state * l.wide_p; ++i) s.h0[i] *= total;
   for (std::int64_t r = 0; r < l.rank; ++r) {
@@ -141,15 +139,41 @@ void advance(const Mamba3Layout& l, std::int64_t count, const Mamba3Head& head, 
     for (std::int64_t t = 0; t < count; ++t) {
       for (std::int64_t p = 0; p < l.wide_p; ++p) v[t * l.wide_p + p] *= s.last[t];
     }
-    const float* k = head.tail_k + r * l.d_state * l.wide_c;
+    const float* k = s.k + r * l.d_state * l.wide_c;
     small_product(l.d_state, l.wide_p, count, k, l.wide_c, 1, v, l.wide_p, s.h0, l.wide_p, true);
-    for (std::int64_t n = 0; n < l.d_state; ++n) head.k[r * l.d_state + n] = k[n * l.wide_c + count - 1];
+    for (std::int64_t n = 0; n < l.d_state; ++n) head.k(0)[r * l.wide_n + n] = k[n * l.wide_c + count - 1];
   }
   std::copy_n(s.h0, l.d_state * l.wide_p, head.h);
-  std::copy_n(head.tail_x + (count - 1) * l.wide_p, l.wide_p, head.x);
+  std::copy_n(last_x, l.headdim, head.x(0));
+  std::copy_n(head.theta, l.angles, head.start);
 }
 
-// Puts the stretch's tokens into the tail: x, alpha, own, before, angles, k; and q into scratch.
+// The tail's tokens as a chunk has them.
+void open_tail(const Mamba3Layout& l, const float* mimo_x, std::int64_t tail, const Mamba3Head& head,
+               const Scratch& s) {
+  for (std::int64_t t = 0; t < tail; ++t) {
+    fill_values(l, mimo_x, head.x(1 + t), t, s.v);
+    for (std::int64_t r = 0; r < l.rank; ++r) {
+      const float* k = head.k(1 + t) + r * l.wide_n;
+      for (std::int64_t n = 0; n < l.d_state; ++n) s.k[(r * l.d_state + n) * l.wide_c + t] = k[n];
+    }
+  }
+}
+
+// The stretch's tokens for the next call.
+void keep_tail(const Mamba3Layout& l, const Mamba3Stretch& in, std::int64_t tail, const Mamba3Head& head,
+               const Scratch& s) {
+  for (std::int64_t i = 0; i < in.count; ++i) {
+    const std::int64_t t = tail + i;
+    std::copy_n(in.x + i * in.zx_stride, l.headdim, head.x(1 + t));
+    for (std::int64_t r = 0; r < l.rank; ++r) {
+      float* k = head.k(1 + t) + r * l.wide_n;
+      for (std::int64_t n = 0; n < l.d_state; ++n) k[n] = s.k[(r * l.d_state + n) * l.wide_c + t];
+    }
+  }
+}
+
+// Takes the stretch's tokens in: alpha, own, before, dt, angles; values, k and q in scratch.
 void take_in(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, const Mamba3Stretch& in,
              std::int64_t tail, const Mamba3Head& head, const Scratch& s) {
   for (std::int64_t i = 0; i < in.count; ++i) {
@@ -158,15 +182,16 @@ void take_in(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, co
     head.alpha[t] = in.adt[i * in.head_stride];
     head.own[t] = lambda * dt;
     head.before[t] = (1 - lambda) * dt;
-    std::copy_n(in.x + i * in.zx_stride, l.headdim, head.tail_x + t * l.wide_p);
-    turn(head.theta, in.rate + i * padded(l.angles), dt, l.angles, s.cosine + t, s.sine + t, l.wide_c);
+    head.dt[t] = dt;
+    fill_values(l, w.mimo_x, in.x + i * in.zx_stride, t, s.v);
+    turn(head.theta, in.rate + i * l.wide_s, dt, l.angles, s.cosine + t, s.sine + t, l.wide_c);
   }
   transform(head.alpha + tail, in.count, head.alpha + tail, [](V v) { return hn::Exp(D(), v); });
   const std::int64_t end = tail + in.count;
   for (std::int64_t r = 0; r < l.rank; ++r) {
     const std::int64_t at = r * l.d_state;
     rotate_rows(l, is_mimo, in.B + r * in.group_stride, w.B_bias + at, s.cosine, s.sine, tail, end,
-                head.tail_k + at * l.wide_c);
+                s.k + at * l.wide_c);
     rotate_rows(l, is_mimo, in.C + r * in.group_stride, w.C_bias + at, s.cosine, s.sine, tail, end,
                 s.q + at * l.wide_c);
   }
@@ -175,7 +200,7 @@ void take_in(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, co
 // y of rank r for the chunk's rows [first, first + rows), both multiples of kTileRows: decayed start state,
 // then masked linear attention over all ranks.
 void read_out(const Mamba3Layout& l, std::int64_t r, std::int64_t first, std::int64_t rows,
-              const Mamba3Head& head, const Scratch& s) {
+              const Scratch& s) {
   const float* q = s.q + r * l.d_state * l.wide_c + first;
   small_product(rows, l.wide_p, l.d_state, q, 1, l.wide_c, s.h0, l.wide_p, s.y + first * l.wide_p, l.wide_p,
                 false);
@@ -187,7 +212,7 @@ void read_out(const Mamba3Layout& l, std::int64_t r, std::int64_t first, std::in
   for (std::int64_t i = first; i < first + rows; i += kTileRows) {
     const std::int64_t seen = padded(i + kTileRows);
     for (std::int64_t other = 0; other < l.rank; ++other) {
-      const float* k = head.tail_k + other * l.d_state * l.wide_c;
+      const float* k = s.k + other * l.d_state * l.wide_c;
       small_product(kTileRows, seen, l.d_state, q + (i - first), 1, l.wide_c, k, l.wide_c, s.scores, l.wide_c,
                     false);
       for (std::int64_t t = 0; t < kTileRows; ++t) {
@@ -205,19 +230,22 @@ void run_stretch(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w
                  std::int64_t tail, Mamba3Head head, float* block) {
   const Scratch s(l, block);
   const std::int64_t end = tail + in.count;
+  open_tail(l, w.mimo_x, tail, head, s);
   take_in(l, is_mimo, w, in, tail, head, s);
-  // Rows beyond `end` are read with weight zero: they must be numbers.
+  // Tokens beyond `end` are read with weight zero: they must be numbers.
   for (std::int64_t r = 0; r < l.rank; ++r) {
     std::fill_n(s.v + (r * l.wide_c + end) * l.wide_p, (l.wide_c - end) * l.wide_p, 0.0f);
   }
-  fill_values(l, w.mimo_x, head.tail_x, 0, end, s.v);
+  for (std::int64_t i = 0; end < l.wide_c && i < l.rank * l.d_state; ++i) {
+    std::fill(s.k + i * l.wide_c + end, s.k + (i + 1) * l.wide_c, 0.0f);
+  }
   join(l, w.mimo_x, head, s.h0);
   weigh(l, head, tail, end, s);
 
   const std::int64_t first = tail / kTileRows * kTileRows;
   const std::int64_t rows = (end - first + kTileRows - 1) / kTileRows * kTileRows;
   for (std::int64_t r = 0; r < l.rank; ++r) {
-    read_out(l, r, first, rows, head, s);
+    read_out(l, r, first, rows, s);
     for (std::int64_t i = 0; i < in.count; ++i) {
       const std::int64_t t = tail + i;
       float* y = s.y + t * l.wide_p;
@@ -227,16 +255,11 @@ void run_stretch(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w
       gate_row(l, w, r, y, in.z + i * in.zx_stride, in.out + i * in.out_stride);
     }
   }
-  if (in.completes) advance(l, end, head, s);
-}
-
-void flush_tail(const Mamba3Layout& l, const float* mimo_x, std::int64_t tail, Mamba3Head head,
-                float* block) {
-  const Scratch s(l, block);
-  fill_values(l, mimo_x, head.tail_x, 0, tail, s.v);
-  join(l, mimo_x, head, s.h0);
-  weigh(l, head, tail - 1, tail, s);
-  advance(l, tail, head, s);
+  if (in.completes) {
+    advance(l, end, in.x + (in.count - 1) * in.zx_stride, head, s);
+  } else {
+    keep_tail(l, in, tail, head, s);
+  }
 }
 
 }  // namespace HWY_NAMESPACE
@@ -246,26 +269,17 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace mamba3 {
 HWY_EXPORT(run_stretch);
-HWY_EXPORT(flush_tail);
 
 namespace cpu {
 
 std::int64_t head_scratch(const Mamba3Layout& l) {
-  const std::int64_t chunk = l.rank * l.d_state * l.wide_c + 2 * l.angles * l.wide_c +
-                             2 * l.wide_c * l.wide_c + 2 * l.wide_c + l.d_state * l.wide_p +
-                             (l.rank + 1) * l.wide_c * l.wide_p;
-  const std::int64_t step = 2 * padded(l.angles) + 3 * padded(l.rank * l.d_state) + 3 * l.rank * l.wide_p;
-  return padded(std::max(chunk, step));
+  return 2 * l.rank * l.d_state * l.wide_c + 2 * l.angles * l.wide_c + 2 * l.wide_c * l.wide_c +
+         2 * l.wide_c + l.wide_n * l.wide_p + (l.rank + 1) * l.wide_c * l.wide_p;
 }
 
 void run_stretch(const Mamba3Layout& layout, bool is_mimo, const Mamba3HeadWeights& weights,
                  const Mamba3Stretch& stretch, std::int64_t tail, Mamba3Head head, float* scratch) {
   HWY_DYNAMIC_DISPATCH(run_stretch)(layout, is_mimo, weights, stretch, tail, head, scratch);
-}
-
-void flush_tail(const Mamba3Layout& layout, const float* mimo_x, std::int64_t tail, Mamba3Head head,
-                float* scratch) {
-  HWY_DYNAMIC_DISPATCH(flush_tail)(layout, mimo_x, tail, head, scratch);
 }
 
 }  // namespace cpu
