@@ -15,15 +15,25 @@ namespace mamba3 {
 
 class Network;
 
-/// Immutable and safe to share between threads. Copies are cheap (shared). Weights stay in the mapped file.
+/// What activations are rounded to on their way into a product, where the processor multiplies such numbers
+/// faster: bfloat16 for BF16 weights, int8 with a scale for 256 values of a token for quantized ones.
+enum class Activations {
+  rounded,                 ///< as above; float32 for weights of F32 and F16
+  exact,                   ///< float32 for all
+  exact_unless_quantized,  ///< float32 for a model without quantized weights
+};
+
+/// Immutable and safe to share between threads. Copies are cheap (shared). Weights are packed
+/// for the processor while they are read, so a model takes about its file's size of memory.
 class Model {
  public:
   /// An official folder (config.json, pytorch_model.bin or model.safetensors, tokenizer.json) or a .gguf
   /// file. Throws Error with one sentence that names the file and the fault.
-  static Model load(const std::filesystem::path& path);
+  static Model load(const std::filesystem::path& path, Activations activations = Activations::rounded);
 
   /// A GGUF file in memory, which must outlive the model; `name` stands for it in messages.
-  static Model from_gguf(std::span<const std::byte> bytes, const std::string& name);
+  static Model from_gguf(std::span<const std::byte> bytes, const std::string& name,
+                         Activations activations = Activations::rounded);
 
   /// Seeded random weights of a named shape ("mamba3-siso-187m"; throws Error with the list for another
   /// name). `dtype` of the matrices: "f32", "f16", "bf16" or "q8_0". No tokenizer.

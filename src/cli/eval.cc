@@ -44,7 +44,8 @@ std::string to_text(const Evaluation& e) {
 
 void eval_ppl(const EvalOptions& options) {
   const std::string text = read_text(options.file);
-  const Model model = options.model.load();
+  // The weights are judged, not the rounding of activations, but where quantization is what is judged.
+  const Model model = options.model.load(Activations::exact_unless_quantized);
   Evaluation result;
   {
     Progress progress;

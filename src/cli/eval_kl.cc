@@ -28,7 +28,7 @@ struct KlOptions {
 
 /// The one place where the reference of a comparison is loaded: its products are to be those of float32.
 Model load_reference(const std::string& path) {
-  return Model::load(path);
+  return Model::load(path, Activations::exact);
 }
 
 std::vector<TokenId> text_tokens(const KlOptions& options, const Tokenizer& tokenizer) {

@@ -14,8 +14,7 @@ void add_model_option(CLI::App& command, std::string& path, const std::string& w
 
 void add_threads_option(CLI::App& command, int& threads) {
   command.add_option("--threads", threads, "threads to use; 0, the default: one for each physical core")
-      ->option_text("N")
-      ->check(CLI::Range(0, 4096));
+      ->option_text("N");
 }
 
 void add_json_flag(CLI::App& command, bool& json) {
@@ -43,6 +42,7 @@ std::span<const std::byte> require_default_model() {
 void ModelOptions::add_to(CLI::App& command) {
   add_model_option(command, path, "model folder or .gguf file");
   add_threads_option(command, threads);
+  command.add_flag("--exact", exact, "float32 activations in every product: slower, and closest to the weights");
   command.add_option("--device", device)->check(CLI::IsMember({"cpu", "cuda"}))->group("");
 }
 
@@ -51,9 +51,11 @@ void ModelOptions::apply() const {
   set_threads(threads);
 }
 
-Model ModelOptions::load() const {
+Model ModelOptions::load(Activations otherwise) const {
   apply();
-  return path.empty() ? Model::from_gguf(require_default_model(), kDefaultModelName) : Model::load(path);
+  const Activations activations = exact ? Activations::exact : otherwise;
+  return path.empty() ? Model::from_gguf(require_default_model(), kDefaultModelName, activations)
+                      : Model::load(path, activations);
 }
 
 }  // namespace mamba3::cli

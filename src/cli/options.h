@@ -9,14 +9,16 @@
 
 namespace mamba3::cli {
 
-/// -m, --threads and --device.
+/// -m, --threads, --exact and --device.
 struct ModelOptions {
   std::string path;  ///< empty: the built-in model
   int threads = 0;
   std::string device = "cpu";
+  bool exact = false;
 
   void add_to(CLI::App& command);
-  Model load() const;
+  /// `otherwise`: the activations without --exact.
+  Model load(Activations otherwise = Activations::rounded) const;
   void apply() const;  ///< threads and device, for a command that makes its own model
 };
 

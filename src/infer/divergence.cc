@@ -64,7 +64,7 @@ class Reader {
 
   /// Logits of rows [first, first + count) of what was read last.
   void predict(std::int64_t first, std::int64_t count) {
-    network_.logits(hidden_.data() + first * width_, count, logits_.data());
+    network_.logits(arena_, hidden_.data() + first * width_, count, logits_.data());
   }
   std::span<const float> row(std::int64_t i) const {
     const auto vocabulary = logits_.size() / static_cast<std::size_t>(kRows);

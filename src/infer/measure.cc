@@ -102,7 +102,7 @@ class Measuring {
     NetworkState state = network_.zero_state();
     return seconds_of([&] {
       network_.prefill(arena_, ids, state, hidden_.data());
-      network_.logits(hidden_.data(), 1, logits_.data());
+      network_.logits(arena_, hidden_.data(), 1, logits_.data());
     });
   }
 
@@ -121,7 +121,7 @@ class Measuring {
   void step(std::span<NetworkState* const> states, std::int64_t position) {
     const auto ids = made_up_tokens(model_, position, std::ssize(states));
     network_.step(arena_, ids, states, hidden_.data());
-    network_.logits(hidden_.data(), std::ssize(states), logits_.data());
+    network_.logits(arena_, hidden_.data(), std::ssize(states), logits_.data());
   }
 
   void measure_ceilings() {

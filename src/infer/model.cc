@@ -1,17 +1,34 @@
 #include "mamba3/model.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "core/threads.h"
 #include "model/network.h"
 
 namespace mamba3 {
 
-Model Model::load(const std::filesystem::path& path) {
-  return Model(std::make_shared<const Network>(load_checkpoint(path)));
+namespace {
+
+bool is_quantized_model(const Checkpoint& checkpoint) {
+  return std::ranges::any_of(checkpoint.tensors, [](const auto& tensor) { return is_quantized(tensor.second.dtype); });
 }
 
-Model Model::from_gguf(std::span<const std::byte> bytes, const std::string& name) {
-  return Model(std::make_shared<const Network>(parse_gguf_checkpoint(bytes, name)));
+Model model_of(Checkpoint checkpoint, Activations activations) {
+  NetworkOptions options;
+  options.exact = activations == Activations::exact ||
+                  (activations == Activations::exact_unless_quantized && !is_quantized_model(checkpoint));
+  return Model(std::make_shared<const Network>(std::move(checkpoint), options));
+}
+
+}  // namespace
+
+Model Model::load(const std::filesystem::path& path, Activations activations) {
+  return model_of(load_checkpoint(path), activations);
+}
+
+Model Model::from_gguf(std::span<const std::byte> bytes, const std::string& name, Activations activations) {
+  return model_of(parse_gguf_checkpoint(bytes, name), activations);
 }
 
 Model Model::random(std::string_view shape, std::uint64_t seed, std::string_view dtype) {

@@ -81,7 +81,8 @@ class Weights {
 
 class CpuModel : public ModelUnderTest {
  public:
-  explicit CpuModel(const Checkpoint& checkpoint) : network_(checkpoint), state_(network_.zero_state()) {}
+  CpuModel(const Checkpoint& checkpoint, bool exact)
+      : network_(checkpoint, {.exact = exact}), state_(network_.zero_state()) {}
 
   Reading read(std::span<const TokenId> ids, const Calls& calls) override {
     const auto D = network_.config().d_model, tokens = static_cast<std::int64_t>(ids.size());
@@ -236,7 +237,7 @@ class Cpu : public Implementation {
   }
 
   std::unique_ptr<ModelUnderTest> open(const Checkpoint& checkpoint) const override {
-    return std::make_unique<CpuModel>(checkpoint);
+    return std::make_unique<CpuModel>(checkpoint, weights_ == DType::f32);
   }
 
  private:

@@ -158,7 +158,7 @@ TEST(Convert, KeepsWhatAModelSays) {
   const TinyModel model;
   const test::TemporaryFolder folder;
   const auto greedy = [](const std::string& path) {
-    return run({"run", "-m", path, "-p", "Hello", "-n", "20", "--temp", "0", "--ignore-eos"}).out;
+    return run({"run", "-m", path, "-p", "Hello", "-n", "20", "--temp", "0", "--ignore-eos", "--exact"}).out;
   };
   const std::string gguf = (folder / "m.gguf").string(), copy = (folder / "copy").string();
   ASSERT_EQ(run({"convert", model.path(), gguf, "--type", "f32"}).exit, 0);

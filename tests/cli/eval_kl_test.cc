@@ -20,7 +20,7 @@ const std::string kText =
 TEST(EvalKl, FindsNoDifferenceFromItself) {
   const TinyModel model;
   const Finished result = run({"eval", "kl", "-m", model.path(), "--reference", model.path(), "-f", "-",
-                               "--window", "16", "--max-windows", "3", "--drift", "64", "--json"},
+                               "--window", "16", "--max-windows", "3", "--drift", "64", "--json", "--exact"},
                               kText);
   ASSERT_EQ(result.exit, 0) << result.err;
   const json object = json::parse(result.out);

@@ -114,7 +114,7 @@ TEST_F(Quantize, EveryRecipeGivesAModelThatRunsAndAReportThatIsTrue) {
     Arena arena;
     std::vector<float> hidden(256, NAN), logits(static_cast<std::size_t>(network.config().vocab_rows()), NAN);
     network.prefill(arena, std::vector<TokenId>{1, 2, 3}, state, hidden.data());
-    network.logits(hidden.data(), 1, logits.data());
+    network.logits(arena, hidden.data(), 1, logits.data());
     for (const float value : logits) ASSERT_TRUE(std::isfinite(value)) << name;
   }
 }

@@ -17,7 +17,7 @@ constexpr std::int64_t kBlockOfRows = 128;
 constexpr std::int64_t kWorthSharing = 20'000;
 
 // Pieces a thread gets of a product: a thread that is held up leaves little behind.
-constexpr std::int64_t kPieces = 16;
+constexpr std::int64_t kPieces = 4;
 
 // The input in the forms that the products take, each made once.
 struct Activations {

@@ -17,9 +17,6 @@ struct QuantKind {
 };
 QuantKind quant_kind(DType type);  ///< of a quantized type
 
-/// Whether Highway's choice of an instruction set, by processor or by a test, is AVX-512.
-bool avx512_is_chosen();
-
 /// Inputs of a panel: a block of a K-quant, and what one scale of the activations is for.
 inline constexpr std::int64_t kPanelInputs = 256;
 
@@ -31,14 +28,9 @@ struct QuantPanel {
   alignas(64) float offset[kPanelInputs / 32 * kTileRows];
 };
 
-/// Where a panel lies: inputs [first, first + count) of a tile; `first` is a multiple of kPanelInputs, `count`
-/// of 32 and at most kPanelInputs.
-struct PanelPlace {
-  std::int64_t tile, first, count;
-};
-
-/// Unpacks the panel at `place` and asks the memory for the one at `next`, which the processor's own
-/// prefetching cannot foresee: a panel is short, and panels of neighbouring tiles lie far apart.
-void unpack_quants(const PackedMatrix& W, const PanelPlace& place, const PanelPlace& next, QuantPanel& panel);
+/// Inputs [first, first + count) of a tile; `first` is a multiple of kPanelInputs, `count` of 32 and at most
+/// kPanelInputs.
+void unpack_quants(const PackedMatrix& W, std::int64_t tile, std::int64_t first, std::int64_t count,
+                   QuantPanel& panel);
 
 }  // namespace mamba3::cpu

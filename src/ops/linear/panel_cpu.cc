@@ -12,41 +12,18 @@ HWY_BEFORE_NAMESPACE();
 namespace mamba3 {
 namespace HWY_NAMESPACE {
 
-// Asks for a part of the quants of a panel, the bulk of its bytes.
-class Prefetch {
- public:
-  HWY_INLINE Prefetch(const PackedMatrix& W, const cpu::PanelPlace& place) {
-    const cpu::BlockFields& f = cpu::fields_of(W.dtype);
-    const std::int64_t stride = f.fields[0].units * f.fields[0].unit * cpu::kTileRows;
-    bytes_ = stride * 32 / f.elements;
-    from_ = W.tiles + place.tile * cpu::tile_bytes(f, W.cols) + place.first / f.elements * stride;
-    end_ = from_ + place.count / 32 * bytes_;
-  }
-  /// What 32 inputs take.
-  HWY_INLINE void some() {
-    for (const std::byte* to = std::min(from_ + bytes_, end_); from_ < to; from_ += 64) {
-      __builtin_prefetch(from_, 0, 2);  // to the second level: the first is full of panels
-    }
-  }
-
- private:
-  const std::byte* from_;
-  const std::byte* end_;
-  std::int64_t bytes_;
-};
-
 // Lanes are rows: what a type does to one word of four quants or to one group's scale, it does to 16 rows.
 template <DType kType>
-void unpack_groups(const PackedMatrix& W, const cpu::PanelPlace& place, Prefetch next, cpu::QuantPanel& panel) {
+void unpack_groups(const PackedMatrix& W, std::int64_t tile, std::int64_t first, std::int64_t count,
+                   cpu::QuantPanel& panel) {
   using Type = Quants<kType>;
   const D d;
   const DU du;
-  const Planes planes(W, place.tile);
+  const Planes planes(W, tile);
   const std::int64_t L = lanes();
   constexpr std::int64_t kGroups = 32 / Type::kGroup;  // in 32 inputs
-  for (std::int64_t i = 0; i < place.count / 32; ++i) {
-    const std::int64_t block = place.first / 32 + i;
-    next.some();
+  for (std::int64_t i = 0; i < count / 32; ++i) {
+    const std::int64_t block = first / 32 + i;
     for (std::int64_t lane = 0; lane < cpu::kTileRows; lane += L) {
       std::uint32_t* quants = panel.quants + i * 8 * cpu::kTileRows + lane;
       for (std::int64_t q = 0; q < 8; ++q) {
@@ -61,15 +38,11 @@ void unpack_groups(const PackedMatrix& W, const cpu::PanelPlace& place, Prefetch
   }
 }
 
-void unpack_any(const PackedMatrix& W, const cpu::PanelPlace& place, const cpu::PanelPlace& next,
+void unpack_any(const PackedMatrix& W, std::int64_t tile, std::int64_t first, std::int64_t count,
                 cpu::QuantPanel& panel) {
   with_quants(W.dtype, [&](auto type) {
-    unpack_groups<decltype(type)::value>(W, place, Prefetch(W, next), panel);
+    unpack_groups<decltype(type)::value>(W, tile, first, count, panel);
   });
-}
-
-bool is_avx512() {
-  return HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL;
 }
 
 cpu::QuantKind kind_of(DType type) {
@@ -89,16 +62,12 @@ HWY_AFTER_NAMESPACE();
 namespace mamba3 {
 HWY_EXPORT(unpack_any);
 HWY_EXPORT(kind_of);
-HWY_EXPORT(is_avx512);
 
 namespace cpu {
 
-void unpack_quants(const PackedMatrix& W, const PanelPlace& place, const PanelPlace& next, QuantPanel& panel) {
-  HWY_DYNAMIC_DISPATCH(unpack_any)(W, place, next, panel);
-}
-
-bool avx512_is_chosen() {
-  return HWY_DYNAMIC_DISPATCH(is_avx512)();
+void unpack_quants(const PackedMatrix& W, std::int64_t tile, std::int64_t first, std::int64_t count,
+                   QuantPanel& panel) {
+  HWY_DYNAMIC_DISPATCH(unpack_any)(W, tile, first, count, panel);
 }
 
 QuantKind quant_kind(DType type) {

@@ -23,6 +23,9 @@ namespace HWY_NAMESPACE {
 using DU = hn::RebindToUnsigned<D>;
 using VU = hn::Vec<DU>;
 
+/// Words ahead of those in use that the memory is asked for.
+inline constexpr std::int64_t kAhead = 2048;
+
 /// A tile's planes, in the order of layout.cc.
 class Planes {
  public:
@@ -33,7 +36,9 @@ class Planes {
     for (std::size_t i = 0; i < at.size(); ++i) plane_[i] = from + at[i];
   }
   HWY_INLINE VU words(int plane, std::int64_t index, std::int64_t lane) const {
-    return hn::LoadU(DU(), reinterpret_cast<const std::uint32_t*>(plane_[plane]) + index * cpu::kTileRows + lane);
+    const auto* from = reinterpret_cast<const std::uint32_t*>(plane_[plane]) + index * cpu::kTileRows + lane;
+    __builtin_prefetch(from + kAhead, 0, 2);
+    return hn::LoadU(DU(), from);
   }
   HWY_INLINE VU bytes(int plane, std::int64_t index, std::int64_t lane) const {
     const hn::Rebind<std::uint8_t, D> d8;
