@@ -135,6 +135,27 @@ mamba3_status mamba3_session_prefill(mamba3_session* session, const mamba3_token
 mamba3_status mamba3_session_step(mamba3_session* session, mamba3_token id);
 
 /**
+ * mamba3_session_step for `count` sessions of one model, each with a token of its own: the weights are read
+ * once for all, and each session goes on with the bits that it would have alone.
+ * @return MAMBA3_INVALID_ARGUMENT, and no session has moved, for a count of 0, an id outside the vocabulary,
+ * sessions of different models, or a session that stands there twice
+ */
+mamba3_status mamba3_session_step_batch(mamba3_session* const* sessions, const mamba3_token* ids,
+                                        size_t count);
+
+/** Makes the logits of `count` sessions of one model known, in one product for all that are not yet. Fails as
+ * mamba3_session_step_batch and mamba3_session_logits do. */
+mamba3_status mamba3_session_compute_logits(mamba3_session* const* sessions, size_t count);
+
+/** How many of the last tokens mamba3_session_rewind can undo now: it grows with each token, and falls to 0
+ * where the state takes them in for good. 0 for null. */
+int64_t mamba3_session_rewindable(const mamba3_session* session);
+
+/** Undoes the last `tokens` tokens: the session goes on with the bits it would have if it had not read them.
+ * MAMBA3_INVALID_ARGUMENT for more than mamba3_session_rewindable(). */
+mamba3_status mamba3_session_rewind(mamba3_session* session, int64_t tokens);
+
+/**
  * Logits of the next token.
  * @param logits, count receive mamba3_model_vocab_size() floats, which belong to the session until it moves
  * on

@@ -30,12 +30,31 @@ class Session {
   /// bit.
   void step(TokenId id);
 
+  /// step() for many sessions of one model at once, each with a token of its own: the weights are read once
+  /// for all. Every session goes on with the bits that it would have alone. Throws Error(invalid_argument),
+  /// and no session has moved, for no sessions, another number of tokens than of sessions, an id outside the
+  /// vocabulary, sessions of different models, or one that stands there twice.
+  static void step(std::span<Session* const> sessions, std::span<const TokenId> ids);
+
+  /// Makes logits() of many sessions of one model known, in one product with the head for all that are not
+  /// yet. Throws as step and logits do.
+  static void compute_logits(std::span<Session* const> sessions);
+
   /// Logits [vocab_size] of the next token, float32; valid until the session moves on. Throws
   /// Error(invalid_argument) before the first token, Error(numeric) when they are not finite.
   std::span<const float> logits();
 
   std::int64_t position() const;  ///< tokens read so far
   const Model& model() const;
+
+  /// How many of the last tokens rewind() can undo now. It grows with each token and falls to 0 where the
+  /// state takes the tokens in for good: at positions that are multiples of a fixed number, larger for
+  /// prefill than for step.
+  std::int64_t rewindable() const;
+
+  /// Undoes the last `tokens` tokens: the session goes on with the bits it would have if it had not read
+  /// them. Throws Error(invalid_argument) when that is more than rewindable().
+  void rewind(std::int64_t tokens);
 
   /// An independent session at the same position.
   Session fork() const;
@@ -49,6 +68,7 @@ class Session {
 
  private:
   struct Impl;
+  static const Network& batch_network(std::span<Session* const> sessions);
   explicit Session(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -7,6 +7,7 @@
 #include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "core/error.h"
 #include "mamba3/mamba3.h"
@@ -64,6 +65,14 @@ template <typename T>
 std::span<T> range(T* pointer, std::size_t count, const char* name) {
   if (count > 0) at(pointer, name);
   return {pointer, count};
+}
+
+std::vector<Session*> batch(mamba3_session* const* sessions, std::size_t count) {
+  std::vector<Session*> all;
+  for (mamba3_session* each : range(sessions, count, "sessions")) {
+    all.push_back(&at(each, "a session of the batch").session);
+  }
+  return all;
 }
 
 // Fills a caller's buffer, or only says how large it must be.
@@ -191,6 +200,23 @@ mamba3_status mamba3_session_prefill(mamba3_session* session, const mamba3_token
 
 mamba3_status mamba3_session_step(mamba3_session* session, mamba3_token id) {
   return guarded([&] { at(session, "session").session.step(id); });
+}
+
+mamba3_status mamba3_session_step_batch(mamba3_session* const* sessions, const mamba3_token* ids,
+                                        size_t count) {
+  return guarded([&] { Session::step(batch(sessions, count), range(ids, count, "ids")); });
+}
+
+mamba3_status mamba3_session_compute_logits(mamba3_session* const* sessions, size_t count) {
+  return guarded([&] { Session::compute_logits(batch(sessions, count)); });
+}
+
+int64_t mamba3_session_rewindable(const mamba3_session* session) {
+  return session ? session->session.rewindable() : 0;
+}
+
+mamba3_status mamba3_session_rewind(mamba3_session* session, int64_t tokens) {
+  return guarded([&] { at(session, "session").session.rewind(tokens); });
 }
 
 mamba3_status mamba3_session_logits(mamba3_session* session, const float** logits, size_t* count) {

@@ -2,38 +2,47 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "core/error.h"
 #include "core/mapped_file.h"
+#include "core/threads.h"
 #include "infer/state_file.h"
 #include "model/finite.h"
 #include "model/network.h"
 
 namespace mamba3 {
 
+namespace {
+
+// Scratch memory of whatever this thread's sessions do: the activations of a long prompt take more than many
+// a state.
+Arena& scratch() {
+  thread_local Arena arena;
+  return arena;
+}
+
+}  // namespace
+
 struct Session::Impl {
   Model model;
   NetworkState state;
-  std::vector<float> hidden;  // of the last token; empty before the first
-  std::vector<float> next;    // what the next token's work fills; becomes `hidden` when it has succeeded
   std::vector<float> logits;
   bool logits_known = false;
-  Arena arena;
 
   explicit Impl(Model m) : model(std::move(m)), state(model.network().zero_state()) {}
 
-  // Runs work(hidden), which reads tokens.
-  template <typename Work>
-  void advance(const Work& work) {
-    next.resize(static_cast<std::size_t>(model.network().config().d_model));
-    work(next.data());
-    hidden.swap(next);
-    logits_known = false;
+  const Network& network() const { return model.network(); }
+
+  void require_logits() const {
+    if (state.position == 0) {
+      fail(ErrorCode::invalid_argument, "there are no logits before the first token");
+    }
   }
 
   // Says where the numbers went wrong: a tensor, when one is not finite.
   [[noreturn]] void not_finite() const {
-    check_finite(model.network().checkpoint());
+    check_finite(network().checkpoint());
     fail(ErrorCode::numeric, "{}: the logits after {} tokens are not finite numbers", model.name(),
          state.position);
   }
@@ -48,25 +57,108 @@ Session& Session::operator=(Session&&) noexcept = default;
 void Session::prefill(std::span<const TokenId> ids) {
   if (ids.empty()) return;
   Impl& s = *impl_;
-  s.advance([&](float* hidden) { s.model.network().prefill(s.arena, ids, s.state, hidden); });
+  const Arena::Scope scope(scratch());
+  auto* hidden = scratch().take<float>(s.network().config().d_model);
+  s.network().prefill(scratch(), ids, s.state, hidden);
+  s.logits_known = false;
 }
 
 void Session::step(TokenId id) {
-  Impl& s = *impl_;
-  NetworkState* state = &s.state;
-  s.advance([&](float* hidden) { s.model.network().step(s.arena, {&id, 1}, {&state, 1}, hidden); });
+  Session* const one = this;
+  step({&one, 1}, {&id, 1});
+}
+
+void Session::step(std::span<Session* const> sessions, std::span<const TokenId> ids) {
+  if (sessions.size() != ids.size()) {
+    fail(ErrorCode::invalid_argument, "a batch has {} sessions and {} tokens, expected as many of both",
+         sessions.size(), ids.size());
+  }
+  const Network& network = batch_network(sessions);
+  const auto count = std::ssize(sessions);
+  const Arena::Scope scope(scratch());
+  auto* states = scratch().take<NetworkState*>(count);
+  auto* hidden = scratch().take<float>(count * network.config().d_model);
+  for (std::int64_t i = 0; i < count; ++i) states[i] = &sessions[i]->impl_->state;
+  network.step(scratch(), ids, {states, sessions.size()}, hidden);
+  for (Session* session : sessions) session->impl_->logits_known = false;
 }
 
 std::span<const float> Session::logits() {
-  Impl& s = *impl_;
-  if (s.hidden.empty()) fail(ErrorCode::invalid_argument, "there are no logits before the first token");
-  if (!s.logits_known) {
-    s.logits.resize(static_cast<std::size_t>(s.model.vocab_size()));
-    s.model.network().logits(s.arena, s.hidden.data(), 1, s.logits.data());
-    if (!std::ranges::all_of(s.logits, [](float v) { return std::isfinite(v); })) s.not_finite();
-    s.logits_known = true;
+  Session* const one = this;
+  compute_logits({&one, 1});
+  return impl_->logits;
+}
+
+void Session::compute_logits(std::span<Session* const> sessions) {
+  const Network& network = batch_network(sessions);
+  std::vector<Impl*> wanting;
+  for (Session* session : sessions) {
+    session->impl_->require_logits();
+    if (!session->impl_->logits_known) wanting.push_back(session->impl_.get());
   }
-  return s.logits;
+  const std::int64_t count = std::ssize(wanting), D = network.config().d_model;
+  const std::int64_t V = network.config().vocab_rows();
+  if (count == 0) return;
+  for (Impl* each : wanting) each->logits.resize(static_cast<std::size_t>(V));
+  const Arena::Scope scope(scratch());
+  auto* hidden = scratch().take<float>(count * D);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const NetworkState& state = wanting[static_cast<std::size_t>(i)]->state;
+    std::copy_n(state.hidden_of(state.position - 1), D, hidden + i * D);
+  }
+  // One session's logits are made where they stay; those of many are shared out.
+  float* made = count == 1 ? wanting.front()->logits.data() : scratch().take<float>(count * V);
+  network.logits(scratch(), hidden, count, made);
+  std::vector<char> finite(wanting.size());
+  parallel_each(count, [&](std::int64_t i) {
+    const auto at = static_cast<std::size_t>(i);
+    const float* row = made + i * V;
+    finite[at] = std::all_of(row, row + V, [](float v) { return std::isfinite(v); });
+    if (count > 1) std::copy_n(row, V, wanting[at]->logits.data());
+  });
+  for (std::size_t i = 0; i < wanting.size(); ++i) {
+    if (!finite[i]) wanting[i]->not_finite();
+  }
+  for (Impl* each : wanting) each->logits_known = true;
+}
+
+const Network& Session::batch_network(std::span<Session* const> sessions) {
+  if (sessions.empty()) fail(ErrorCode::invalid_argument, "a batch has no sessions, expected at least one");
+  for (std::size_t i = 0; i < sessions.size(); ++i) {
+    if (sessions[i] == nullptr) fail(ErrorCode::invalid_argument, "session {} of the batch is null", i);
+  }
+  const Network& network = sessions.front()->impl_->network();
+  for (std::size_t i = 1; i < sessions.size(); ++i) {
+    if (&sessions[i]->impl_->network() == &network) continue;
+    fail(ErrorCode::invalid_argument, "session {} of the batch is of another model ({}) than session 0 ({})",
+         i, sessions[i]->impl_->model.name(), sessions.front()->impl_->model.name());
+  }
+  if (sessions.size() == 1) return network;
+  std::vector<Session*> sorted(sessions.begin(), sessions.end());
+  std::ranges::sort(sorted, std::less<>());
+  const auto twice = std::ranges::adjacent_find(sorted);
+  if (twice != sorted.end()) {
+    fail(ErrorCode::invalid_argument, "session {} stands twice in the batch, expected each once",
+         std::ranges::find(sessions, *twice) - sessions.begin());
+  }
+  return network;
+}
+
+std::int64_t Session::rewindable() const {
+  return impl_->network().rewindable(impl_->state);
+}
+
+void Session::rewind(std::int64_t tokens) {
+  Impl& s = *impl_;
+  if (tokens < 0 || tokens > rewindable()) {
+    fail(ErrorCode::invalid_argument,
+         "{} tokens are to be undone, expected 0 to {}: those that a checkpoint of the state does not hold "
+         "yet",
+         tokens, rewindable());
+  }
+  if (tokens == 0) return;
+  s.network().rewind(scratch(), s.state, tokens);
+  s.logits_known = false;
 }
 
 std::int64_t Session::position() const {
@@ -79,12 +171,11 @@ const Model& Session::model() const {
 Session Session::fork() const {
   auto twin = std::make_unique<Impl>(impl_->model);
   twin->state = impl_->state;
-  twin->hidden = impl_->hidden;
   return Session(std::move(twin));
 }
 
 void Session::save(const std::filesystem::path& path, const std::string& note) const {
-  write_state(path, fingerprint(impl_->model.network().checkpoint()), {impl_->state, impl_->hidden, note});
+  write_state(path, fingerprint(impl_->model.network().checkpoint()), {impl_->state, note});
 }
 
 Session Session::load(const Model& model, const std::filesystem::path& path, std::string* note) {
@@ -93,7 +184,6 @@ Session Session::load(const Model& model, const std::filesystem::path& path, std
       parse_state(file.bytes(), path.string(), fingerprint(model.network().checkpoint()), model.network());
   auto impl = std::make_unique<Impl>(model);
   impl->state = std::move(saved.network);
-  impl->hidden = std::move(saved.hidden);
   if (note != nullptr) *note = std::move(saved.note);
   return Session(std::move(impl));
 }

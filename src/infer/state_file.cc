@@ -13,7 +13,7 @@ namespace mamba3 {
 namespace {
 
 constexpr char kMagic[8] = {'M', 'A', 'M', 'B', 'A', '3', 'S', 'T'};
-constexpr std::uint64_t kVersion = 1;
+constexpr std::uint64_t kVersion = 2;  // 1 kept no hidden vectors of earlier tokens, and another layout
 constexpr std::uint64_t kLastPosition = std::uint64_t{1} << 62;  // leaves room to go on without wrapping
 
 // Little-endian on disk as in memory: every machine we build for.
@@ -24,7 +24,7 @@ struct Header {
   std::uint64_t position;  // tokens read
   std::uint64_t layers;
   std::uint64_t values;  // floats of one layer
-  std::uint64_t hidden;  // floats: d_model, or 0 before the first token
+  std::uint64_t hidden;  // vectors of d_model floats: of the tail's tokens and the one before
   std::uint64_t note;    // bytes
 };
 static_assert(sizeof(Header) == 64);
@@ -69,15 +69,21 @@ class Reader {
   std::span<const std::byte> bytes_;
 };
 
+// Hidden vectors that a session may need again: those of the tail's tokens and of the one before them.
+std::uint64_t hidden_rows(std::int64_t position, std::int64_t tail) {
+  return static_cast<std::uint64_t>(std::min(position, tail + 1));
+}
+
 void check_sizes(const Header& header, std::size_t file_size, std::string_view name, const Network& network,
-                 std::uint64_t values) {
+                 const NetworkState& zero) {
+  const std::uint64_t values = zero.layers.front().values.size(), most_hidden = zero.hidden.size();
   const auto layers = static_cast<std::uint64_t>(network.config().n_layer);
   const auto d_model = static_cast<std::uint64_t>(network.config().d_model);
   const bool fits = header.layers == layers && header.values == values &&
-                    (header.hidden == d_model || (header.hidden == 0 && header.position == 0)) &&
+                    header.hidden <= std::min<std::uint64_t>(header.position, most_hidden) &&
                     header.position <= kLastPosition;
   const std::uint64_t fixed = sizeof(Header) + layers * (8 + values * sizeof(float)) +
-                              header.hidden * sizeof(float) + sizeof(Checksum);
+                              header.hidden * d_model * sizeof(float) + sizeof(Checksum);
   if (!fits || file_size < fixed || header.note != file_size - fixed) {
     fail(ErrorCode::bad_format, "{}: the state is damaged: its sizes contradict its {} bytes", name,
          file_size);
@@ -114,7 +120,7 @@ void write_state(const std::filesystem::path& path, std::uint64_t model, const S
                 .position = static_cast<std::uint64_t>(state.network.position),
                 .layers = state.network.layers.size(),
                 .values = state.network.layers.front().values.size(),
-                .hidden = state.hidden.size(),
+                .hidden = hidden_rows(state.network.position, state.network.layers.front().tail),
                 .note = state.note.size()};
   std::ranges::copy(kMagic, header.magic);
   Writer out(path);
@@ -123,7 +129,10 @@ void write_state(const std::filesystem::path& path, std::uint64_t model, const S
     out.put(&layer.tail, sizeof layer.tail);
     out.put(layer.values.data(), layer.values.size() * sizeof(float));
   }
-  out.put(state.hidden.data(), state.hidden.size() * sizeof(float));
+  for (std::uint64_t token = header.position - header.hidden; token < header.position; ++token) {
+    const auto row = static_cast<std::int64_t>(token);
+    out.put(state.network.hidden_of(row), state.network.hidden.front().size() * sizeof(float));
+  }
   out.put(state.note.data(), state.note.size());
   out.finish();
 }
@@ -137,7 +146,8 @@ SavedState parse_state(std::span<const std::byte> bytes, std::string_view name, 
   Reader in(bytes);
   in.get(&header, sizeof header);
   if (header.version != kVersion) {
-    fail(ErrorCode::unsupported, "{}: the state has version {}, expected {}", name, header.version, kVersion);
+    fail(ErrorCode::unsupported, "{}: the state has version {}, expected {} (another release wrote it)", name,
+         header.version, kVersion);
   }
   if (header.model != model) {
     fail(ErrorCode::invalid_argument, "{}: the state belongs to another model than {}", name,
@@ -145,7 +155,7 @@ SavedState parse_state(std::span<const std::byte> bytes, std::string_view name, 
   }
   SavedState state;
   state.network = network.zero_state();
-  check_sizes(header, bytes.size(), name, network, state.network.layers.front().values.size());
+  check_sizes(header, bytes.size(), name, network, state.network);
   Checksum stored;
   std::memcpy(&stored, bytes.data() + bytes.size() - sizeof stored, sizeof stored);
   if (XXH3_64bits(bytes.data(), bytes.size() - sizeof stored) != stored) {
@@ -153,17 +163,24 @@ SavedState parse_state(std::span<const std::byte> bytes, std::string_view name, 
   }
   state.network.position = static_cast<std::int64_t>(header.position);
   const std::int64_t chunk = mamba3_chunk(network.config().mixer);
+  const std::int64_t longest = state.network.position % chunk;  // a tail never reaches beyond its chunk
   for (LayerState& layer : state.network.layers) {
     in.get(&layer.tail, sizeof layer.tail);
-    const std::int64_t longest = state.network.position % chunk;  // a tail never reaches beyond its chunk
     if (layer.tail < 0 || layer.tail > longest) {
       fail(ErrorCode::bad_format, "{}: the state is damaged: a tail of {} tokens, expected 0 to {}", name,
            layer.tail, longest);
     }
+    if (header.hidden != hidden_rows(state.network.position, layer.tail)) {
+      fail(ErrorCode::bad_format,
+           "{}: the state is damaged: {} hidden vectors do not fit a tail of {} tokens", name, header.hidden,
+           layer.tail);
+    }
     in.get(layer.values.data(), layer.values.size() * sizeof(float));
   }
-  state.hidden.resize(header.hidden);
-  in.get(state.hidden.data(), header.hidden * sizeof(float));
+  for (std::uint64_t token = header.position - header.hidden; token < header.position; ++token) {
+    in.get(state.network.hidden_of(static_cast<std::int64_t>(token)),
+           state.network.hidden.front().size() * sizeof(float));
+  }
   state.note.resize(header.note);
   in.get(state.note.data(), header.note);
   return state;

@@ -15,8 +15,7 @@ namespace mamba3 {
 
 struct SavedState {
   NetworkState network;
-  std::vector<float> hidden;  ///< [d_model] of the last token, empty before the first
-  std::string note;           ///< a caller's own text
+  std::string note;  ///< a caller's own text
 };
 
 /// What identifies a model: its configuration, its table of tensors, and the first and last bytes of each.

@@ -139,12 +139,17 @@ NetworkState Network::zero_state() const {
   NetworkState state;
   for (std::int64_t i = 0; i < config().n_layer; ++i)
     state.layers.push_back(mamba3_zero_state(config().mixer));
+  // A tail is shorter than a chunk, and the token before it counts too.
+  state.hidden.assign(static_cast<std::size_t>(mamba3_chunk(config().mixer)),
+                      std::vector<float>(static_cast<std::size_t>(config().d_model)));
   return state;
 }
 
 std::int64_t Network::state_bytes() const {
-  return config().n_layer *
-         static_cast<std::int64_t>(mamba3_zero_state(config().mixer).values.size() * sizeof(float));
+  const NetworkState state = zero_state();
+  std::size_t floats = state.hidden.size() * state.hidden.front().size();
+  for (const LayerState& layer : state.layers) floats += layer.values.size();
+  return static_cast<std::int64_t>(floats * sizeof(float));
 }
 
 void Network::prefill(Arena& arena, std::span<const TokenId> ids, NetworkState& state, float* last_hidden,
@@ -168,12 +173,16 @@ void Network::prefill(Arena& arena, std::span<const TokenId> ids, NetworkState& 
       if (on_residual) on_residual(static_cast<std::int64_t>(i) + 1, window, residual);
     }
     state.position += window.tokens();
+    const std::int64_t kept = std::min(window.tokens(), rewindable(state) + 1);
+    for (std::int64_t row = window.end - kept; row < window.end; ++row) {
+      norm(net.device, net.norm_f, residual + row * D, 1, state.hidden_of(window.position + row));
+    }
     if (on_hidden) {
       auto* hidden = arena.take<float>(window.rows * D);
       net.norm_rows(net.norm_f, window, residual, hidden);
       on_hidden(window, hidden);
     }
-    if (ids.empty()) norm(net.device, net.norm_f, residual + (window.end - 1) * D, 1, last_hidden);
+    if (ids.empty()) std::copy_n(state.hidden_of(state.position - 1), D, last_hidden);
   }
 }
 
@@ -187,22 +196,36 @@ void Network::step(Arena& arena, std::span<const TokenId> ids, std::span<Network
   auto* residual = arena.take<float>(batch * D);
   auto* normed = arena.take<float>(batch * D);
   auto* out = arena.take<float>(batch * D);
-  auto* layer_states = arena.take<LayerState*>(batch);
+  auto* places = arena.take<Mamba3Place>(batch);
   embedding(net.device, net.embedding, ids, residual);
   for (std::size_t i = 0; i < net.layers.size(); ++i) {
     const Layer& layer = net.layers[i];
-    for (std::int64_t b = 0; b < batch; ++b) layer_states[b] = &states[b]->layers[i];
+    for (std::int64_t b = 0; b < batch; ++b) places[b] = {&states[b]->layers[i], states[b]->position};
     norm(net.device, layer.norm, residual, batch, normed);
-    mamba3_step(exec, config().mixer, layer.mixer, normed, out,
-                {layer_states, static_cast<std::size_t>(batch)});
+    mamba3_step(exec, config().mixer, layer.mixer, normed, out, {places, static_cast<std::size_t>(batch)});
     add(residual, out, batch * D);
     if (!net.has_mlp()) continue;
     norm(net.device, layer.norm2, residual, batch, normed);
     mlp_forward(exec, layer.mlp, normed, batch, out);
     add(residual, out, batch * D);
   }
-  for (std::int64_t b = 0; b < batch; ++b) ++states[b]->position;
   norm(net.device, net.norm_f, residual, batch, hidden);
+  for (std::int64_t b = 0; b < batch; ++b) {
+    std::copy_n(hidden + b * D, D, states[b]->hidden_of(states[b]->position));
+    ++states[b]->position;
+  }
+}
+
+std::int64_t Network::rewindable(const NetworkState& state) const {
+  std::int64_t tokens = state.position;
+  for (const LayerState& layer : state.layers) tokens = std::min(tokens, layer.tail);
+  return tokens;
+}
+
+void Network::rewind(Arena& arena, NetworkState& state, std::int64_t tokens) const {
+  const Exec exec{impl_->device, &arena};
+  for (LayerState& layer : state.layers) mamba3_rewind(exec, config().mixer, layer, tokens);
+  state.position -= tokens;
 }
 
 const PackedMatrix& Network::head() const {

@@ -16,10 +16,19 @@
 
 namespace mamba3 {
 
-/// What a session carries: `position` tokens seen, one state a layer.
+/// What a session carries: `position` tokens seen, one state a layer, and the hidden vectors that a rewound
+/// session may need again.
 struct NetworkState {
   std::int64_t position = 0;
   std::vector<LayerState> layers;
+  std::vector<std::vector<float>> hidden;  ///< a ring: position p's in row p modulo the number of rows
+
+  /// [d_model] after the final norm, of one of the last tokens.
+  float* hidden_of(std::int64_t token) { return hidden[row_of(token)].data(); }
+  const float* hidden_of(std::int64_t token) const { return hidden[row_of(token)].data(); }
+
+ private:
+  std::size_t row_of(std::int64_t token) const { return static_cast<std::size_t>(token) % hidden.size(); }
 };
 
 /// hidden [window.rows, d_model] after the final norm, valid in rows [begin, end).
@@ -53,9 +62,15 @@ class Network {
                const HiddenVisitor& on_hidden = {}, const ResidualVisitor& on_residual = {},
                LinearObserver* observer = nullptr) const;
 
-  /// One token for each session; hidden [ids.size(), d_model] after the final norm.
+  /// One token for each session (of one position each, no state twice); hidden [ids.size(), d_model] after
+  /// the final norm. An id outside the vocabulary is refused before any state moves.
   void step(Arena& arena, std::span<const TokenId> ids, std::span<NetworkState* const> states,
             float* hidden) const;
+
+  /// How many of the last tokens `rewind` can undo: those of the layers' tails.
+  std::int64_t rewindable(const NetworkState& state) const;
+  /// Undoes the last `tokens` tokens, at most rewindable(): the state goes on as if it had not read them.
+  void rewind(Arena& arena, NetworkState& state, std::int64_t tokens) const;
 
   const PackedMatrix& head() const;
 

@@ -5,12 +5,15 @@
 
 namespace mamba3::cuda {
 
-void mamba3_forward(const Exec&, const Mamba3Config&, const Mamba3Weights&, const RowWindow&, const float*, float*,
-                    LayerState&) {
+void mamba3_forward(const Exec&, const Mamba3Config&, const Mamba3Weights&, const RowWindow&, const float*,
+                    float*, LayerState&) {
   no_cuda();
 }
 void mamba3_step(const Exec&, const Mamba3Config&, const Mamba3Weights&, const float*, float*,
-                 std::span<LayerState* const>) {
+                 std::span<const Mamba3Place>) {
+  no_cuda();
+}
+void mamba3_rewind(const Mamba3Config&, LayerState&, std::int64_t) {
   no_cuda();
 }
 void mamba3_scan(Arena&, const Mamba3Config&, const Mamba3Weights&, const RowWindow&, const Mamba3ScanInput&,

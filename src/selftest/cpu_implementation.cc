@@ -158,7 +158,6 @@ class Cpu : public Implementation {
     LayerState layer = mamba3_import_state(config, cast<float>(state));
     Arena arena;
     const Exec exec{Device::cpu, &arena};
-    LayerState* pointer = &layer;
     const auto D = config.d_model;
     Floats out;
     for (std::int64_t first = 0; const auto& [tokens, by_steps] : calls) {
@@ -166,7 +165,8 @@ class Cpu : public Implementation {
       if (by_steps) {
         auto found = unwritten(tokens * D);
         for (std::int64_t t = 0; t < tokens; ++t) {
-          mamba3_step(exec, config, weights.view(), &part[t * D], &found[t * D], {&pointer, 1});
+          const Mamba3Place place{&layer, first + t};
+          mamba3_step(exec, config, weights.view(), &part[t * D], &found[t * D], {&place, 1});
         }
         append(out, found);
       } else {
@@ -221,14 +221,15 @@ class Cpu : public Implementation {
     const Weights weights(params, config, weights_);
     std::vector<LayerState> layers;
     for (const State& s : start) layers.push_back(mamba3_import_state(config, cast<float>(s)));
-    std::vector<LayerState*> pointers;
-    for (LayerState& layer : layers) pointers.push_back(&layer);
+    std::vector<Mamba3Place> places;
+    for (LayerState& layer : layers) places.push_back({&layer, 0});
     const auto row = static_cast<std::int64_t>(start.size()) * config.d_model;
     const auto input = cast<float>(u);
     auto out = unwritten(static_cast<std::int64_t>(u.size()));
     Arena arena;
     for (std::int64_t at = 0; at < static_cast<std::int64_t>(u.size()); at += row) {
-      mamba3_step({Device::cpu, &arena}, config, weights.view(), &input[at], &out[at], pointers);
+      mamba3_step({Device::cpu, &arena}, config, weights.view(), &input[at], &out[at], places);
+      for (Mamba3Place& place : places) ++place.position;
       for (const LayerState& layer : layers)
         after.push_back(cast<double>(mamba3_export_state(config, weights.view(), layer)));
     }

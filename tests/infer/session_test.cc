@@ -2,11 +2,10 @@
 #include "mamba3/session.h"
 
 #include <algorithm>
-#include <cstring>
+#include <cstdint>
 
 #include "core/error.h"
 #include "core/threads.h"
-#include "model/network.h"
 #include "support.h"
 
 namespace mamba3 {
@@ -109,22 +108,141 @@ TEST_P(Sessions, StepsAgreeWithPrefill) {
   EXPECT_LT(std::sqrt(difference / size), 1e-4);  // the tolerance of a model's logits
 }
 
+// Tails of every kind: none, a prompt's, steps', a loaded, a forked and a rewound one.
 TEST_P(Sessions, BatchesGiveWhatSessionsGiveAlone) {
-  const Network& network = model.network();
-  Arena arena;
-  const auto D = network.config().d_model;
-  std::vector<NetworkState> states(3, network.zero_state());
-  std::vector<float> hidden(3 * D), alone(D);
-  network.prefill(arena, part(0, 20), states[1], alone.data());
-  std::vector<NetworkState> copies = states;
-  const std::vector<TokenId> batch = {5, 6, 7};
-  std::vector<NetworkState*> pointers = {&states[0], &states[1], &states[2]};
-  network.step(arena, batch, pointers, hidden.data());
-  for (std::size_t b = 0; b < batch.size(); ++b) {
-    NetworkState* one = &copies[b];
-    network.step(arena, {&batch[b], 1}, {&one, 1}, alone.data());
-    EXPECT_EQ(std::memcmp(alone.data(), hidden.data() + b * D, D * sizeof(float)), 0) << b;
+  const test::TemporaryFolder folder;
+  std::vector<Session> alone;
+  const auto with_prompt = [&](std::size_t tokens) -> Session& {
+    Session& session = alone.emplace_back(model);
+    session.prefill(part(0, tokens));
+    return session;
+  };
+  alone.emplace_back(model);
+  with_prompt(20), with_prompt(63), with_prompt(64), with_prompt(130);
+  Session& stepped = with_prompt(10);
+  for (std::size_t i = 10; i < 15; ++i) stepped.step(ids[i]);
+  stepped.save(folder / "state");
+  with_prompt(34).rewind(1);
+  alone.push_back(Session::load(model, folder / "state"));
+  alone.push_back(alone[2].fork());
+
+  std::vector<Session> batch;
+  std::vector<Session*> pointers;
+  for (const Session& session : alone) batch.push_back(session.fork());
+  for (Session& session : batch) pointers.push_back(&session);
+  for (std::size_t round = 0; round < 20; ++round) {
+    std::vector<TokenId> tokens;
+    for (std::size_t i = 0; i < alone.size(); ++i) tokens.push_back(ids[round * alone.size() + i]);
+    Session::step(pointers, tokens);
+    logits(batch[round % batch.size()]);  // one is known already
+    Session::compute_logits(pointers);
+    for (std::size_t i = 0; i < alone.size(); ++i) {
+      alone[i].step(tokens[i]);
+      EXPECT_EQ(logits(batch[i]), logits(alone[i])) << "session " << i << ", round " << round;
+      EXPECT_EQ(batch[i].position(), alone[i].position());
+    }
   }
+}
+
+TEST_P(Sessions, RefusedBatchesMoveNoSession) {
+  const Model other = Model::load(test::fixtures() / "tiny-siso");  // another instance, even of the same file
+  Session a(model), b(model), stranger(other);
+  a.prefill(part(0, 5)), b.prefill(part(0, 6)), stranger.prefill(part(0, 7));
+  const Logits before_a = logits(a), before_b = logits(b);
+  const auto refused = [&](std::vector<Session*> sessions, std::vector<TokenId> tokens, const char* word) {
+    try {
+      Session::step(sessions, tokens);
+      ADD_FAILURE() << word;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
+      EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
+    }
+    EXPECT_EQ(a.position(), 5);
+    EXPECT_EQ(b.position(), 6);
+    EXPECT_EQ(logits(a), before_a);
+    EXPECT_EQ(logits(b), before_b);
+  };
+  refused({}, {}, "at least one");
+  refused({&a, &b}, {1}, "2 sessions and 1 tokens");
+  refused({&a, &b, &a}, {1, 2, 3}, "session 0 stands twice");
+  refused({&a, nullptr}, {1, 2}, "session 1 of the batch is null");
+  refused({&a, &stranger}, {1, 2}, "another model");
+  refused({&a, &b}, {1, static_cast<TokenId>(model.vocab_size())}, "outside the vocabulary");
+  Session fresh(model);
+  const std::vector<Session*> unread = {&a, &fresh};
+  EXPECT_THROW(Session::compute_logits(unread), Error);
+  EXPECT_THROW(Session::compute_logits({}), Error);
+}
+
+TEST_P(Sessions, RewoundSessionsNeverReadWhatWasUndone) {
+  const test::TemporaryFolder folder;
+  for (const std::size_t from : {0, 1, 7, 16, 33, 64, 70}) {
+    Session straight(model);
+    straight.prefill(part(0, from));
+    for (const bool by_steps : {false, true}) {
+      Session astray = straight.fork();
+      std::int64_t read = 0;
+      for (std::size_t i = 100; i < 103 && (read == 0 || astray.rewindable() >= read); ++i, ++read) {
+        by_steps ? astray.step(ids[i]) : astray.prefill(part(i, i + 1));
+      }
+      if (astray.rewindable() < read) continue;
+      astray.save(folder / "state");
+      Session loaded = Session::load(model, folder / "state");
+      EXPECT_EQ(loaded.rewindable(), astray.rewindable());
+      for (Session* each : {&astray, &loaded}) {
+        each->rewind(read);
+        EXPECT_EQ(each->position(), straight.position());
+        EXPECT_EQ(each->rewindable(), straight.rewindable());
+        if (from == 0) {
+          EXPECT_THROW(each->logits(), Error);
+        } else {
+          EXPECT_EQ(logits(*each), logits(straight)) << from << " tokens, then " << read;
+        }
+        Session twin = straight.fork();
+        for (Session* one : {each, &twin}) {
+          for (std::size_t i = 0; i < 9; ++i) one->step(ids[i]);
+          one->prefill(part(20, 90));
+        }
+        EXPECT_EQ(logits(*each), logits(twin)) << from << " tokens, then " << read;
+      }
+    }
+  }
+}
+
+// The whole tail of a prompt can be undone, a token at a time, and each time the logits are the old ones.
+TEST_P(Sessions, ATailIsUndoneTokenByToken) {
+  Session session(model);
+  session.prefill(part(0, 77));
+  ASSERT_GT(session.rewindable(), 3);
+  while (session.rewindable() > 0) {
+    session.rewind(1);
+    Session expected(model);
+    expected.prefill(part(0, static_cast<std::size_t>(session.position())));
+    EXPECT_EQ(logits(session), logits(expected)) << session.position();
+  }
+}
+
+TEST_P(Sessions, RefusesToUndoWhatACheckpointHolds) {
+  Session session(model);
+  EXPECT_EQ(session.rewindable(), 0);
+  EXPECT_THROW(session.rewind(1), Error);
+  session.prefill(part(0, 64));
+  EXPECT_EQ(session.rewindable(), 0) << "a chunk that is complete is taken in";
+  session.prefill(part(64, 67));
+  const Logits before = logits(session);
+  for (const std::int64_t tokens : {std::int64_t{4}, std::int64_t{-1}, INT64_MAX, INT64_MIN}) {
+    EXPECT_THROW(session.rewind(tokens), Error) << tokens;
+  }
+  session.rewind(0);
+  EXPECT_EQ(session.position(), 67);
+  EXPECT_EQ(logits(session), before);
+  std::int64_t most = 0;
+  for (std::size_t i = 0; i < 32; ++i) {
+    session.step(ids[i]);
+    most = std::max(most, session.rewindable());
+    EXPECT_LT(session.rewindable(), 64);
+  }
+  EXPECT_GE(most, 1);
 }
 
 TEST_P(Sessions, RefusesWhatItCannotRead) {

@@ -64,13 +64,13 @@ Floats Mamba3Case::run(LayerState& state, std::int64_t first, std::int64_t done,
   const auto D = config().d_model;
   Arena arena;
   const Exec exec{device_, &arena};
-  LayerState* one = &state;
   Floats out;
   for (const auto& [tokens, by_steps] : calls) {
     if (by_steps) {
       Floats found = unwritten(tokens * D);
       for (std::int64_t t = 0; t < tokens; ++t) {
-        mamba3_step(exec, config(), view_, &u_[(done + t) * D], &found[t * D], {&one, 1});
+        const Mamba3Place place{&state, first + done + t};
+        mamba3_step(exec, config(), view_, &u_[(done + t) * D], &found[t * D], {&place, 1});
       }
       append(out, found);
     } else {
@@ -83,6 +83,11 @@ Floats Mamba3Case::run(LayerState& state, std::int64_t first, std::int64_t done,
     done += tokens;
   }
   return out;
+}
+
+void Mamba3Case::rewind(LayerState& state, std::int64_t tokens) const {
+  Arena arena;
+  mamba3_rewind({device_, &arena}, config(), state, tokens);
 }
 
 Floats Mamba3Case::state_values(const LayerState& state) const {

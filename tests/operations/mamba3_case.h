@@ -39,6 +39,8 @@ class Mamba3Case {
   Floats run(LayerState& state, std::int64_t first, std::int64_t done, const Calls& calls) const;
   Floats run(LayerState& state, const Calls& calls) const { return run(state, shape_.first, 0, calls); }
 
+  void rewind(LayerState& state, std::int64_t tokens) const;
+
   reference::Mamba3State<float> exported(const LayerState& state) const {
     return mamba3_export_state(config(), view_, state);
   }

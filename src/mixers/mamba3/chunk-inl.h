@@ -22,7 +22,6 @@ using cpu::Mamba3Stretch;
 // the rows t R to t R + R - 1 of M = C R; M' is M padded.
 struct Chunk {
   std::int64_t rows, wide;  // M, M'
-  std::int64_t wide_s;      // S'
   std::int64_t bias_width;  // biases repeat with the ranks: one vector of them, or M'
   std::int64_t size;        // floats of the block
   float* q;                 // [N, M']  rotated C, rows innermost
@@ -45,10 +44,7 @@ struct Chunk {
 
   // With a null block it only counts.
   Chunk(const Mamba3Layout& l, float* block)
-      : rows(l.chunk * l.rank),
-        wide(padded(rows)),
-        wide_s(padded(l.angles)),
-        bias_width(kPadding % l.rank == 0 ? kPadding : wide) {
+      : rows(l.chunk * l.rank), wide(padded(rows)), bias_width(kPadding % l.rank == 0 ? kPadding : wide) {
     size = 0;
     const auto next = [&](std::int64_t n) {
       float* taken = block == nullptr ? nullptr : block + size;
@@ -57,8 +53,8 @@ struct Chunk {
     };
     q = next(l.d_state * wide), k = next(l.d_state * wide);
     B_bias = next(l.d_state * bias_width), C_bias = next(l.d_state * bias_width);
-    cosine = next(wide_s * l.wide_c), sine = next(wide_s * l.wide_c + kPadding);
-    turned = next(2 * l.wide_c * wide_s);
+    cosine = next(l.wide_s * l.wide_c), sine = next(l.wide_s * l.wide_c + kPadding);
+    turned = next(2 * l.wide_c * l.wide_s);
     weight = next(l.chunk * wide);
     decay = next(wide), own = next(wide), gain = next(wide);
     h0 = next(l.d_state * l.wide_p), v_before = next(l.rank * l.wide_p);
@@ -89,23 +85,23 @@ HWY_INLINE void spread_bias(const Mamba3Layout& l, const float* bias, std::int64
 HWY_INLINE void turn_tokens(const Mamba3Layout& l, const Mamba3Stretch& in, float* theta, const Chunk& s) {
   const D d;
   const std::int64_t L = lanes(), first = in.slot / 4 * 4, end = in.slot + in.count;
-  float *cosines = s.turned, *sines = s.turned + l.wide_c * s.wide_s;
+  float *cosines = s.turned, *sines = s.turned + l.wide_c * l.wide_s;
   for (std::int64_t at = 0; at < l.angles; at += L) {
     V angle = load_some(theta + at, l.angles - at);
     for (std::int64_t i = 0; i < in.count; ++i) {
-      angle = turned(angle, hn::LoadU(d, in.rate + i * s.wide_s + at), in.dt[i * in.head_stride]);
+      angle = turned(angle, hn::LoadU(d, in.rate + i * l.wide_s + at), in.dt[i * in.head_stride]);
       V c, sn;
       cosine_sine(angle, c, sn);
-      hn::Store(c, d, cosines + (in.slot + i) * s.wide_s + at);
-      hn::Store(sn, d, sines + (in.slot + i) * s.wide_s + at);
+      hn::Store(c, d, cosines + (in.slot + i) * l.wide_s + at);
+      hn::Store(sn, d, sines + (in.slot + i) * l.wide_s + at);
     }
     store_some(angle, theta + at, l.angles - at);
   }
   for (std::int64_t t = first; t < end; t += 4) {
     for (std::int64_t at = 0; at < l.angles; at += 4) {
       const auto transpose = [&](const float* from, float* to) {
-        from += t * s.wide_s + at;
-        const float* const four[4] = {from, from + s.wide_s, from + 2 * s.wide_s, from + 3 * s.wide_s};
+        from += t * l.wide_s + at;
+        const float* const four[4] = {from, from + l.wide_s, from + 2 * l.wide_s, from + 3 * l.wide_s};
         transpose_4x4(four, to + at * l.wide_c + t, l.wide_c);
       };
       transpose(cosines, s.cosine);
@@ -204,35 +200,34 @@ HWY_INLINE void weigh(const Mamba3Layout& l, const Mamba3Head& head, std::int64_
 
 // The tail's tokens into the chunk, from `start` on; rows that no token fills become zero, for they are read
 // with weight zero. `end` is behind the last token.
-HWY_INLINE void load_tail(const Mamba3Layout& l, const float* mimo_x, const Mamba3Head& head,
+HWY_INLINE void open_tail(const Mamba3Layout& l, const float* mimo_x, const Mamba3Head& head,
                           std::int64_t tail, std::int64_t start, std::int64_t end, const Chunk& s) {
-  const std::int64_t R = l.rank;
+  const std::int64_t first = start * l.rank, last = end * l.rank;
   for (std::int64_t n = 0; n < l.d_state; ++n) {
     float* row = s.k + n * s.wide;
-    std::fill_n(row, start * R, 0.0f), std::fill(row + end * R, row + s.wide, 0.0f);
-    for (std::int64_t t = 0; t < tail; ++t) {
-      for (std::int64_t r = 0; r < R; ++r)
-        row[(start + t) * R + r] = head.tail_k[(r * l.d_state + n) * l.wide_c + t];
-    }
+    std::fill_n(row, first, 0.0f), std::fill(row + last, row + s.wide, 0.0f);
   }
-  std::fill_n(s.v, start * R * l.wide_p, 0.0f);
-  std::fill(s.v + end * R * l.wide_p, s.v + s.wide * l.wide_p, 0.0f);
-  for (std::int64_t t = 0; t < tail; ++t)
-    fill_values(l, mimo_x, head.tail_x + t * l.wide_p, s.v + (start + t) * R * l.wide_p);
+  std::fill_n(s.v, first * l.wide_p, 0.0f);
+  std::fill(s.v + last * l.wide_p, s.v + s.wide * l.wide_p, 0.0f);
+  for (std::int64_t t = 0; t < tail; ++t) {
+    const std::int64_t m = first + t * l.rank;
+    for (std::int64_t r = 0; r < l.rank; ++r) {
+      const float* k = head.k(1 + t) + r * l.wide_n;
+      for (std::int64_t n = 0; n < l.d_state; ++n) s.k[n * s.wide + m + r] = k[n];
+    }
+    fill_values(l, mimo_x, head.x(1 + t), s.v + m * l.wide_p);
+  }
 }
 
-// The stretch's tokens become the tail's newest.
-HWY_INLINE void store_tail(const Mamba3Layout& l, const Mamba3Stretch& in, const Mamba3Head& head,
-                           std::int64_t tail, const Chunk& s) {
-  const std::int64_t R = l.rank;
-  for (std::int64_t i = 0; i < in.count; ++i)
-    std::copy_n(in.x + i * in.zx_stride, l.headdim, head.tail_x + (tail + i) * l.wide_p);
-  for (std::int64_t r = 0; r < R; ++r) {
-    for (std::int64_t n = 0; n < l.d_state; ++n) {
-      float* to = head.tail_k + (r * l.d_state + n) * l.wide_c + tail;
-      for (std::int64_t i = 0; i < in.count; ++i) to[i] = s.k[n * s.wide + (in.slot + i) * R + r];
-    }
+// k of a token of the chunk and its x, into a slot of the state.
+HWY_INLINE void keep_token(const Mamba3Layout& l, std::int64_t token, const float* x, std::int64_t slot,
+                           const Mamba3Head& head, const Chunk& s) {
+  for (std::int64_t r = 0; r < l.rank; ++r) {
+    const float* column = s.k + token * l.rank + r;
+    float* k = head.k(slot) + r * l.wide_n;
+    for (std::int64_t n = 0; n < l.d_state; ++n) k[n] = column[n * s.wide];
   }
+  std::copy_n(x, l.headdim, head.x(slot));
 }
 
 }  // namespace HWY_NAMESPACE

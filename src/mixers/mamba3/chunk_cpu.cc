@@ -1,4 +1,4 @@
-// The tokens of one head, chunk by chunk, and the folding of a tail into its checkpoint.
+// The tokens of one head, chunk by chunk.
 #include <algorithm>
 
 #include "mixers/mamba3/kernels_cpu.h"
@@ -27,6 +27,7 @@ void take_in(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, co
     head.alpha[tail + i] = in.adt[i * in.head_stride];
     head.own[tail + i] = lambda * dt;
     head.before[tail + i] = (1 - lambda) * dt;
+    head.dt[tail + i] = dt;
     fill_values(l, w.mimo_x, in.x + i * in.zx_stride, s.v + (in.slot + i) * l.rank * l.wide_p);
   }
   transform(head.alpha + tail, in.count, head.alpha + tail, [](V v) { return hn::Exp(D(), v); });
@@ -35,23 +36,22 @@ void take_in(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, co
 }
 
 // y = q h0 for the chunk's rows [first, last), h0 = h + (1 - lambda_0) dt_0 k_prev v_prev being the
-// checkpoint with the term that joins two chunks. With `completes` h becomes the state after the chunk's
-// first `end` tokens. The state is read, joined and moved on by kStateRows rows, without leaving the
-// first-level cache.
+// checkpoint with the term that joins two chunks. With `completes` h becomes the state after the chunk. The
+// state is read, joined and moved on by kStateRows rows, without leaving the first-level cache.
 void meet_state(const Mamba3Layout& l, const float* mimo_x, std::int64_t first, std::int64_t last,
-                bool completes, std::int64_t end, const Mamba3Head& head, const Chunk& s) {
+                bool completes, const Mamba3Head& head, const Chunk& s) {
   const D d;
   const std::int64_t N = l.d_state, P = l.wide_p, M = s.wide;
-  fill_values(l, mimo_x, head.x, s.v_before);
+  fill_values(l, mimo_x, head.x(0), s.v_before);
   scale(s.v_before, head.before[0], l.rank * P);
   float* h0 = completes ? head.h : s.h0;
-  const V total = hn::Set(d, s.decay[end * l.rank - 1]);
+  const V total = hn::Set(d, s.decay[s.rows - 1]);
   for (std::int64_t n = 0; n < N; n += kStateRows) {
     const std::int64_t count = std::min(kStateRows, N - n);
     each_tile(count, P, [&](auto tile, std::int64_t i, std::int64_t j) {
       const std::int64_t at = (n + i) * P + j;
       tile.load(head.h + at, P);
-      tile.add_product(head.k + n + i, 1, N, s.v_before + j, P, l.rank);
+      tile.add_product(head.k(0) + n + i, 1, l.wide_n, s.v_before + j, P, l.rank);
       tile.store(h0 + at, P);
     });
     each_tile(last - first, P, [&](auto tile, std::int64_t i, std::int64_t j) {
@@ -65,7 +65,7 @@ void meet_state(const Mamba3Layout& l, const float* mimo_x, std::int64_t first, 
       float* h = h0 + (n + i) * P + j;
       tile.load(h, P);
       tile.each([&](V& sum, int, std::int64_t) { sum = hn::Mul(total, sum); });
-      tile.add_product(s.k + (n + i) * M, M, 1, s.v_last + j, P, end * l.rank);
+      tile.add_product(s.k + (n + i) * M, M, 1, s.v_last + j, P, s.rows);
       tile.store(h, P);
     });
   }
@@ -97,26 +97,16 @@ void attend(const Mamba3Layout& l, std::int64_t first, std::int64_t last, const 
   }
 }
 
-// Values times what reaches the end of the chunk's first `end` tokens.
-void weigh_last(const Mamba3Layout& l, std::int64_t end, const Chunk& s) {
+// Values times what reaches the end of the chunk.
+void weigh_last(const Mamba3Layout& l, const Chunk& s) {
   const D d;
-  const float* last = s.weight + (end - 1) * s.wide;
-  for (std::int64_t m = 0; m < end * l.rank; ++m) {
+  const float* last = s.weight + (l.chunk - 1) * s.wide;
+  for (std::int64_t m = 0; m < s.rows; ++m) {
     for (std::int64_t p = 0; p < l.wide_p; p += lanes()) {
       hn::Store(hn::Mul(hn::Set(d, last[m]), hn::Load(d, s.v + m * l.wide_p + p)), d,
                 s.v_last + m * l.wide_p + p);
     }
   }
-}
-
-// The chunk's last token becomes the checkpoint's.
-void keep_last(const Mamba3Layout& l, const float* x, std::int64_t end, const Mamba3Head& head,
-               const Chunk& s) {
-  for (std::int64_t r = 0; r < l.rank; ++r) {
-    for (std::int64_t n = 0; n < l.d_state; ++n)
-      head.k[r * l.d_state + n] = s.k[n * s.wide + (end - 1) * l.rank + r];
-  }
-  std::copy_n(x, l.headdim, head.x);
 }
 
 // D v, gate and sum over ranks, for the stretch's tokens.
@@ -149,16 +139,21 @@ void run_chunk(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, 
   prefetch(in.z, in.zx_stride, in.count, l.headdim);
   prefetch(in.out, in.out_stride, in.count, l.headdim);
   take_in(l, is_mimo, w, in, tail, head, s);
-  if (in.count < l.chunk) load_tail(l, w.mimo_x, head, tail, in.start, end, s);
-  if (!completes) store_tail(l, in, head, tail, s);
+  if (in.count < l.chunk) open_tail(l, w.mimo_x, head, tail, in.start, end, s);
   weigh(l, head, in.start, end, s);
-  if (completes) weigh_last(l, end, s);
+  if (completes) weigh_last(l, s);
   const std::int64_t first = in.slot * l.rank / kPadding * kPadding;
   const std::int64_t last = std::min(padded(end * l.rank), s.rows);
-  meet_state(l, w.mimo_x, first, last, completes, end, head, s);
+  meet_state(l, w.mimo_x, first, last, completes, head, s);
   attend(l, first, last, s);
   give_out(l, w, in, s);
-  if (completes) keep_last(l, in.x + (in.count - 1) * in.zx_stride, end, head, s);
+  if (completes) {
+    keep_token(l, l.chunk - 1, in.x + (in.count - 1) * in.zx_stride, 0, head, s);
+    std::copy_n(head.theta, l.angles, head.start);
+    return;
+  }
+  for (std::int64_t i = 0; i < in.count; ++i)
+    keep_token(l, in.slot + i, in.x + i * in.zx_stride, 1 + tail + i, head, s);
 }
 
 std::int64_t chunk_floats(const Mamba3Layout& l) {
@@ -177,23 +172,13 @@ void run_tokens(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w,
     run_chunk(l, is_mimo, w, in, tail, head, s);
     tail = in.start = in.slot = 0;
     in.B += in.chunk_stride, in.C += in.chunk_stride;
-    in.rate += in.count * s.wide_s;
+    in.rate += in.count * l.wide_s;
     in.adt += in.count * in.head_stride, in.dt += in.count * in.head_stride;
     in.lambda += in.count * in.head_stride;
     in.x += in.count * in.zx_stride, in.z += in.count * in.zx_stride;
     in.out += in.count * in.out_stride;
     if (in.y != nullptr) in.y += in.count * in.y_token;
   }
-}
-
-void flush_tail(const Mamba3Layout& l, const float* mimo_x, std::int64_t tail, Mamba3Head head,
-                float* block) {
-  const Chunk s(l, block);
-  load_tail(l, mimo_x, head, tail, 0, tail, s);
-  weigh(l, head, 0, tail, s);
-  weigh_last(l, tail, s);
-  meet_state(l, mimo_x, 0, 0, true, tail, head, s);
-  keep_last(l, head.tail_x + (tail - 1) * l.wide_p, tail, head, s);
 }
 
 void transpose_chunk(const Mamba3Layout& l, std::int64_t groups, const float* from, std::int64_t stride,
@@ -224,25 +209,18 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace mamba3 {
 HWY_EXPORT(run_tokens);
-HWY_EXPORT(flush_tail);
 HWY_EXPORT(transpose_chunk);
 HWY_EXPORT(chunk_floats);
 
 namespace cpu {
 
 std::int64_t head_scratch(const Mamba3Layout& l) {
-  const std::int64_t step = 2 * padded(l.angles) + 3 * padded(l.rank * l.d_state) + 3 * l.rank * l.wide_p;
-  return padded(std::max(HWY_DYNAMIC_DISPATCH(chunk_floats)(l), step));
+  return HWY_DYNAMIC_DISPATCH(chunk_floats)(l);
 }
 
 void run_tokens(const Mamba3Layout& layout, bool is_mimo, const Mamba3HeadWeights& weights,
                 const Mamba3Stretch& stretch, std::int64_t tail, Mamba3Head head, float* scratch) {
   HWY_DYNAMIC_DISPATCH(run_tokens)(layout, is_mimo, weights, stretch, tail, head, scratch);
-}
-
-void flush_tail(const Mamba3Layout& layout, const float* mimo_x, std::int64_t tail, Mamba3Head head,
-                float* scratch) {
-  HWY_DYNAMIC_DISPATCH(flush_tail)(layout, mimo_x, tail, head, scratch);
 }
 
 void transpose_chunk(const Mamba3Layout& layout, std::int64_t groups, const float* from, std::int64_t stride,

@@ -1,5 +1,5 @@
-// The arithmetic of one head on the CPU: a stretch of tokens within one chunk, one token, and the folding of
-// a tail into its checkpoint.
+// The arithmetic of one head on the CPU: a stretch of tokens, a single token, the folding of a tail into its
+// checkpoint, and the way back.
 #pragma once
 
 #include <cstdint>
@@ -45,24 +45,20 @@ struct Mamba3Stretch {
   std::int64_t y_rank;
 };
 
-/// Floats of scratch memory that run_tokens, flush_tail and step_head need.
+/// Floats of scratch memory that run_tokens needs.
 std::int64_t head_scratch(const Mamba3Layout& layout);
 
 /// Runs a stretch, chunk by chunk, after a tail of `tail` tokens.
 void run_tokens(const Mamba3Layout& layout, bool is_mimo, const Mamba3HeadWeights& weights,
                 const Mamba3Stretch& stretch, std::int64_t tail, Mamba3Head head, float* scratch);
 
-/// Makes the state after `tail` tokens the checkpoint.
-void flush_tail(const Mamba3Layout& layout, const float* mimo_x, std::int64_t tail, Mamba3Head head,
-                float* scratch);
-
 /// B or C of one chunk's tokens, [C, R, G, N] with `stride` floats between tokens, to [G, N, M']: token t of
 /// rank r is column t R + r, M' = padded(C R).
 void transpose_chunk(const Mamba3Layout& layout, std::int64_t groups, const float* from, std::int64_t stride,
                      float* to);
 
-/// One token from a checkpoint without tail. B, C [R, N] of the head's group, normed, `group_stride` floats
-/// between ranks; rate [S]; x, z, out [P].
+/// A single token. B, C [R, N] of the head's group, normed, `group_stride` floats between ranks; rate [S'];
+/// x, z, out [P].
 struct Mamba3Token {
   const float* B;
   const float* C;
@@ -73,8 +69,22 @@ struct Mamba3Token {
   const float* z;
   float* out;
 };
+
+/// Floats of scratch memory that step_head, fold_tail and turn_back need.
+std::int64_t step_scratch(const Mamba3Layout& layout);
+
+/// Appends a token to a tail of `tail` tokens and reads it out; with `folds` the tail, the token included,
+/// then goes into the checkpoint.
 void step_head(const Mamba3Layout& layout, bool is_mimo, const Mamba3HeadWeights& weights,
-               const Mamba3Token& token, Mamba3Head head, float* scratch);
+               const Mamba3Token& token, std::int64_t tail, bool folds, Mamba3Head head, float* scratch);
+
+/// Makes the state after a tail of `tail` > 0 tokens the checkpoint.
+void fold_tail(const Mamba3Layout& layout, const float* mimo_x, std::int64_t tail, Mamba3Head head,
+               float* scratch);
+
+/// The angles after the first `tail` tokens of the tail, `rate` [tail, S'], as they were then.
+void turn_back(const Mamba3Layout& layout, const float* rate, std::int64_t tail, Mamba3Head head,
+               float* scratch);
 
 /// tanh(v) * pi, sigmoid(v), softplus(v), elementwise.
 void angle_rate(const float* angle, std::int64_t n, float* rate);

@@ -9,9 +9,14 @@ void mamba3_forward(const Exec& exec, const Mamba3Config& config, const Mamba3We
 }
 
 void mamba3_step(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights, const float* u,
-                 float* out, std::span<LayerState* const> states) {
+                 float* out, std::span<const Mamba3Place> places) {
   const auto run = exec.device == Device::cuda ? cuda::mamba3_step : cpu::mamba3_step;
-  run(exec, config, weights, u, out, states);
+  run(exec, config, weights, u, out, places);
+}
+
+void mamba3_rewind(const Exec& exec, const Mamba3Config& config, LayerState& state, std::int64_t tokens) {
+  const auto run = exec.device == Device::cuda ? cuda::mamba3_rewind : cpu::mamba3_rewind;
+  run(config, state, tokens);
 }
 
 void mamba3_scan(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights,

@@ -18,9 +18,9 @@ namespace mamba3 {
 /// Views of a layer's parameters. in_proj of the checkpoint is held in two parts: the rows of products, which
 /// may be quantized, and the rows that steer the dynamics, whose errors compound along the sequence.
 struct Mamba3Weights {
-  PackedMatrix in_proj;                  // [2E + 2RGN, D]  z, x, B, C
-  PackedMatrix dynamics;                 // [3H + S, D]     dd_dt, dd_A, trap, angle
-  PackedMatrix out_proj;                 // [D, E]
+  PackedMatrix in_proj;            // [2E + 2RGN, D]  z, x, B, C
+  PackedMatrix dynamics;           // [3H + S, D]     dd_dt, dd_A, trap, angle
+  PackedMatrix out_proj;           // [D, E]
   const float* dt_bias = nullptr;  // [H]
   const float* B_bias = nullptr;   // [H, R, N]
   const float* C_bias = nullptr;   // [H, R, N]
@@ -55,10 +55,21 @@ reference::Mamba3State<float> mamba3_export_state(const Mamba3Config& config, co
 void mamba3_forward(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights,
                     const RowWindow& window, const float* u, float* out, LayerState& state);
 
-/// step: one token for each of `states.size()` sessions; u, out [states.size(), D]. A session's bits do not
-/// depend on the others. Agrees with forward within rounding.
+/// A session's state and the absolute position of its next token.
+struct Mamba3Place {
+  LayerState* state;
+  std::int64_t position;
+};
+
+/// step: one token for each of `places.size()` sessions; u, out [places.size(), D]. The token joins the tail;
+/// at fixed absolute positions the tail then goes into the checkpoint. A session's bits do not depend on the
+/// others. Agrees with forward within rounding.
 void mamba3_step(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights, const float* u,
-                 float* out, std::span<LayerState* const> states);
+                 float* out, std::span<const Mamba3Place> places);
+
+/// Undoes the last `tokens` tokens, at most those of the tail: the state goes on with the bits that it had
+/// before them.
+void mamba3_rewind(const Exec& exec, const Mamba3Config& config, LayerState& state, std::int64_t tokens);
 
 /// The scan's inputs for the tokens [begin, end) of a window; every pointer stands at the window's row 0.
 /// B and C are normed (step 3) and not yet biased or rotated: [rows, R, G, N] with `bc_stride` floats between
@@ -86,19 +97,21 @@ namespace cpu {
 void mamba3_forward(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights,
                     const RowWindow& window, const float* u, float* out, LayerState& state);
 void mamba3_step(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights, const float* u,
-                 float* out, std::span<LayerState* const> states);
+                 float* out, std::span<const Mamba3Place> places);
+void mamba3_rewind(const Mamba3Config& config, LayerState& state, std::int64_t tokens);
 void mamba3_scan(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights,
                  const RowWindow& window, const Mamba3ScanInput& input, float* out, float* y,
                  LayerState& state);
-/// Folds the tail into the checkpoint.
-void mamba3_flush(const Mamba3Config& config, const Mamba3Weights& weights, LayerState& state);
+/// Makes the state after the tail the checkpoint.
+void mamba3_fold(const Mamba3Config& config, const Mamba3Weights& weights, LayerState& state);
 }  // namespace cpu
 
 namespace cuda {
 void mamba3_forward(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights,
                     const RowWindow& window, const float* u, float* out, LayerState& state);
 void mamba3_step(const Exec& exec, const Mamba3Config& config, const Mamba3Weights& weights, const float* u,
-                 float* out, std::span<LayerState* const> states);
+                 float* out, std::span<const Mamba3Place> places);
+void mamba3_rewind(const Mamba3Config& config, LayerState& state, std::int64_t tokens);
 void mamba3_scan(Arena& arena, const Mamba3Config& config, const Mamba3Weights& weights,
                  const RowWindow& window, const Mamba3ScanInput& input, float* out, float* y,
                  LayerState& state);

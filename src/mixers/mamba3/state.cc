@@ -33,14 +33,14 @@ void each_pair(const Mamba3Layout& l, float* values, reference::Mamba3State<floa
     const Mamba3Head ours(l, values, head);
     for (std::int64_t s = 0; s < l.angles; ++s) visit(ours.theta[s], state.theta[head * l.angles + s]);
     for (std::int64_t p = 0; p < l.headdim; ++p) {
-      visit(ours.x[p], state.x[head * l.headdim + p]);
+      visit(ours.x(0)[p], state.x[head * l.headdim + p]);
       for (std::int64_t n = 0; n < l.d_state; ++n) {
         visit(ours.h[n * l.wide_p + p], state.h[(head * l.headdim + p) * l.d_state + n]);
       }
     }
     for (std::int64_t r = 0; r < l.rank; ++r) {
       for (std::int64_t n = 0; n < l.d_state; ++n) {
-        visit(ours.k[r * l.d_state + n], state.k[(r * l.heads + head) * l.d_state + n]);
+        visit(ours.k(0)[r * l.wide_n + n], state.k[(r * l.heads + head) * l.d_state + n]);
       }
     }
   }
@@ -51,15 +51,16 @@ void each_pair(const Mamba3Layout& l, float* values, reference::Mamba3State<floa
 LayerState mamba3_import_state(const Mamba3Config& config, const reference::Mamba3State<float>& state) {
   LayerState ours = mamba3_zero_state(config);
   auto theirs = state;
-  each_pair(Mamba3Layout(config, mamba3_chunk(config)), ours.values.data(), theirs,
-            [](float& a, float& b) { a = b; });
+  const Mamba3Layout l(config, mamba3_chunk(config));
+  each_pair(l, ours.values.data(), theirs, [](float& a, float& b) { a = b; });
+  std::copy_n(ours.values.data() + l.theta, l.heads * l.angles, ours.values.data() + l.start);
   return ours;
 }
 
 reference::Mamba3State<float> mamba3_export_state(const Mamba3Config& config, const Mamba3Weights& weights,
                                                   const LayerState& state) {
   LayerState flat = state;
-  cpu::mamba3_flush(config, weights, flat);
+  cpu::mamba3_fold(config, weights, flat);
   auto theirs = reference::Mamba3State<float>::zeros(config);
   each_pair(Mamba3Layout(config, mamba3_chunk(config)), flat.values.data(), theirs,
             [](float& a, float& b) { b = a; });

@@ -1,4 +1,5 @@
-// One token of one head, and the elementwise functions of both forms.
+// A single token of one head, the folding of a tail into its checkpoint, and the elementwise functions of
+// both forms.
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -10,6 +11,7 @@
 #include "hwy/foreach_target.h"
 // after foreach_target
 #include "mixers/mamba3/head-inl.h"
+#include "mixers/mamba3/slots-inl.h"
 #include "ops/simd/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -17,58 +19,6 @@ namespace mamba3 {
 namespace HWY_NAMESPACE {
 
 using cpu::Mamba3Token;
-
-// The rows that meet the state. k_before and k carry beta and gamma already.
-struct StepRows {
-  float *k_before, *k, *q;  // [R, N]
-  float *v_before, *v, *y;  // [R, P']
-};
-
-// One pass over the state: each row of P values is read, moved on, written, and read out by every rank.
-// kRank ranks' values and sums stay in registers; 0 stands for any number, kept in memory.
-template <int kRank>
-HWY_INLINE void walk_state(const Mamba3Layout& l, float alpha, const StepRows& rows, float* state) {
-  const D d;
-  const std::int64_t L = lanes(), N = l.d_state, P = l.wide_p, R = kRank > 0 ? kRank : l.rank;
-  constexpr int kHeld = kRank > 0 ? kRank : 1;
-  const V decay = hn::Set(d, alpha);
-  for (std::int64_t p = 0; p < P; p += L) {
-    V before[kHeld], now[kHeld], sum[kHeld];
-    for (std::int64_t r = 0; r < R; ++r) {
-      if constexpr (kRank > 0) {
-        before[r] = hn::Load(d, rows.v_before + r * P + p);
-        now[r] = hn::Load(d, rows.v + r * P + p);
-        sum[r] = hn::Zero(d);
-      } else {
-        hn::Store(hn::Zero(d), d, rows.y + r * P + p);
-      }
-    }
-    for (std::int64_t n = 0; n < N; ++n) {
-      V h = hn::Mul(decay, hn::Load(d, state + n * P + p));
-      for (std::int64_t r = 0; r < R; ++r) {
-        if constexpr (kRank == 0) {
-          before[0] = hn::Load(d, rows.v_before + r * P + p);
-          now[0] = hn::Load(d, rows.v + r * P + p);
-        }
-        const std::int64_t held = kRank > 0 ? r : 0;
-        h = hn::MulAdd(hn::Set(d, rows.k_before[r * N + n]), before[held], h);
-        h = hn::MulAdd(hn::Set(d, rows.k[r * N + n]), now[held], h);
-      }
-      hn::Store(h, d, state + n * P + p);
-      for (std::int64_t r = 0; r < R; ++r) {
-        const V q = hn::Set(d, rows.q[r * N + n]);
-        if constexpr (kRank > 0) {
-          sum[r] = hn::MulAdd(q, h, sum[r]);
-        } else {
-          hn::Store(hn::MulAdd(q, h, hn::Load(d, rows.y + r * P + p)), d, rows.y + r * P + p);
-        }
-      }
-    }
-    if constexpr (kRank > 0) {
-      for (std::int64_t r = 0; r < R; ++r) hn::Store(sum[r], d, rows.y + r * P + p);
-    }
-  }
-}
 
 // (normed + bias), its first pairs rotated: out [N].
 HWY_INLINE void rotate_row(const Mamba3Layout& l, bool is_mimo, const float* normed, const float* bias,
@@ -84,52 +34,62 @@ HWY_INLINE void rotate_row(const Mamba3Layout& l, bool is_mimo, const float* nor
   }
 }
 
-void step_head(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, const Mamba3Token& in,
-               Mamba3Head head, float* block) {
-  const std::int64_t N = l.d_state, R = l.rank, P = l.wide_p;
-  const auto next = [&block](std::int64_t n) {
-    float* taken = block;
-    block += padded(n);
-    return taken;
-  };
-  float *cosine = next(l.angles), *sine = next(l.angles);
-  const StepRows rows{next(R * N), next(R * N), next(R * N), next(R * P), next(R * P), next(R * P)};
+// Puts the token into the tail's slot `last`, and its q into scratch.
+HWY_INLINE void append(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, const Mamba3Token& in,
+                       std::int64_t last, const Mamba3Head& head, const StepScratch& s) {
+  const std::int64_t N = l.d_state, at = last - 1;
+  head.alpha[at] = std::exp(in.adt);
+  head.own[at] = in.lambda * in.dt;
+  head.before[at] = (1 - in.lambda) * in.dt;
+  head.dt[at] = in.dt;
+  std::copy_n(in.x, l.headdim, head.x(last));
+  turn(head.theta, in.rate, in.dt, l.angles, s.cosine, s.sine);
+  for (std::int64_t r = 0; r < l.rank; ++r) {
+    const float *B = in.B + r * in.group_stride, *C = in.C + r * in.group_stride;
+    float* q = s.q + r * l.wide_n;
+    rotate_row(l, is_mimo, B, w.B_bias + r * N, s.cosine, s.sine, head.k(last) + r * l.wide_n);
+    rotate_row(l, is_mimo, C, w.C_bias + r * N, s.cosine, s.sine, q);
+    std::fill(q + N, q + l.wide_n, 0.0f);
+  }
+}
 
-  turn(head.theta, in.rate, in.dt, l.angles, cosine, sine);
-  const float alpha = std::exp(in.adt), gamma = in.lambda * in.dt, beta = (1 - in.lambda) * in.dt * alpha;
-  for (std::int64_t r = 0; r < R; ++r) {
-    rotate_row(l, is_mimo, in.B + r * in.group_stride, w.B_bias + r * N, cosine, sine, rows.k + r * N);
-    rotate_row(l, is_mimo, in.C + r * in.group_stride, w.C_bias + r * N, cosine, sine, rows.q + r * N);
-    for (std::int64_t p = 0; p < P; ++p) {
-      const bool real = p < l.headdim;
-      const float spread = !real || w.mimo_x == nullptr ? 1.0f : w.mimo_x[r * l.headdim + p];
-      rows.v[r * P + p] = real ? in.x[p] * spread : 0.0f;
-      rows.v_before[r * P + p] = head.x[p] * spread;
+// y += D v of the token, x [P'].
+HWY_INLINE void add_input(const Mamba3Layout& l, const Mamba3HeadWeights& w, const float* x,
+                          const StepScratch& s) {
+  const D d;
+  for (std::int64_t r = 0; r < l.rank; ++r) {
+    float* y = s.y + r * l.wide_p;
+    for (std::int64_t p = 0; p < l.wide_p; p += lanes()) {
+      V v = hn::Load(d, x + p);
+      if (w.mimo_x != nullptr) v = hn::Mul(v, hn::Load(d, s.mimo_x + r * l.wide_p + p));
+      hn::Store(hn::MulAdd(hn::Set(d, w.D), v, hn::Load(d, y + p)), d, y + p);
     }
   }
-  for (std::int64_t i = 0; i < R * N; ++i) {
-    rows.k_before[i] = beta * head.k[i];
-    head.k[i] = rows.k[i];
-    rows.k[i] *= gamma;
+}
+
+void step_head(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, const Mamba3Token& in,
+               std::int64_t tail, bool folds, Mamba3Head head, float* block) {
+  const StepScratch s(l, block);
+  const std::int64_t last = tail + 1;
+  append(l, is_mimo, w, in, last, head, s);
+  const float decay = weigh_values(l, w.mimo_x, head, last, s);
+  read_out(l, head, last, decay, s);
+  add_input(l, w, head.x(last), s);
+  gate_token(l, w, s.y, in.z, in.out);
+  if (folds) fold(l, decay, head, last, s);
+}
+
+void fold_tail(const Mamba3Layout& l, const float* mimo_x, std::int64_t tail, Mamba3Head head, float* block) {
+  const StepScratch s(l, block);
+  fold(l, weigh_values(l, mimo_x, head, tail, s), head, tail, s);
+}
+
+void turn_back(const Mamba3Layout& l, const float* rate, std::int64_t tail, Mamba3Head head, float* block) {
+  const StepScratch s(l, block);
+  std::copy_n(head.start, l.angles, head.theta);
+  for (std::int64_t t = 0; t < tail; ++t) {
+    turn(head.theta, rate + t * l.wide_s, head.dt[t], l.angles, s.cosine, s.sine);
   }
-  std::copy_n(in.x, l.headdim, head.x);
-  switch (R) {
-    case 1:
-      walk_state<1>(l, alpha, rows, head.h);
-      break;
-    case 2:
-      walk_state<2>(l, alpha, rows, head.h);
-      break;
-    case 4:
-      walk_state<4>(l, alpha, rows, head.h);
-      break;
-    default:
-      walk_state<0>(l, alpha, rows, head.h);
-  }
-  for (std::int64_t r = 0; r < R; ++r) {
-    for (std::int64_t p = 0; p < l.headdim; ++p) rows.y[r * P + p] += w.D * rows.v[r * P + p];
-  }
-  gate_token(l, w, rows.y, in.z, in.out);
 }
 
 void angle_rate(const float* angle, std::int64_t n, float* rate) {
@@ -154,15 +114,31 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace mamba3 {
 HWY_EXPORT(step_head);
+HWY_EXPORT(fold_tail);
+HWY_EXPORT(turn_back);
 HWY_EXPORT(angle_rate);
 HWY_EXPORT(sigmoids);
 HWY_EXPORT(softpluses);
 
 namespace cpu {
 
+std::int64_t step_scratch(const Mamba3Layout& l) {
+  const std::int64_t slots = 1 + l.chunk;
+  return 2 * padded(l.angles) + padded(l.rank * l.wide_n) + padded(slots) + (2 + slots) * l.rank * l.wide_p +
+         padded(l.rank * slots * l.rank);
+}
+
 void step_head(const Mamba3Layout& layout, bool is_mimo, const Mamba3HeadWeights& weights,
-               const Mamba3Token& token, Mamba3Head head, float* scratch) {
-  HWY_DYNAMIC_DISPATCH(step_head)(layout, is_mimo, weights, token, head, scratch);
+               const Mamba3Token& token, std::int64_t tail, bool folds, Mamba3Head head, float* scratch) {
+  HWY_DYNAMIC_DISPATCH(step_head)(layout, is_mimo, weights, token, tail, folds, head, scratch);
+}
+void fold_tail(const Mamba3Layout& layout, const float* mimo_x, std::int64_t tail, Mamba3Head head,
+               float* scratch) {
+  HWY_DYNAMIC_DISPATCH(fold_tail)(layout, mimo_x, tail, head, scratch);
+}
+void turn_back(const Mamba3Layout& layout, const float* rate, std::int64_t tail, Mamba3Head head,
+               float* scratch) {
+  HWY_DYNAMIC_DISPATCH(turn_back)(layout, rate, tail, head, scratch);
 }
 
 void angle_rate(const float* angle, std::int64_t n, float* rate) {
