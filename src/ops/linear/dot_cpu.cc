@@ -36,10 +36,12 @@ HWY_INLINE __m512i broadcast(const void* four_bytes) {
   return _mm512_set1_epi32(word);
 }
 
-// c [kRows, kTiles * 16] = x [kRows, 2 * pairs] times the tiles' pairs.
+// c [kRows, kTiles * 16] = x [kRows, 2 * pairs] times the tiles' pairs. Asks the memory for as many bytes from
+// `next` on as one tile has, unless it is null.
 template <int kRows, int kTiles>
 HWY_INLINE void bf16_tiles(const std::byte* tile, std::int64_t tile_bytes, std::int64_t pairs,
-                       const std::uint16_t* x, std::int64_t x_stride, float* c, std::int64_t stride) {
+                       const std::uint16_t* x, std::int64_t x_stride, const std::byte* next, float* c,
+                           std::int64_t stride) {
   __m512 sum[kRows][kTiles];
   for (int i = 0; i < kRows; ++i) {
     for (int t = 0; t < kTiles; ++t) sum[i][t] = _mm512_setzero_ps();
@@ -47,6 +49,7 @@ HWY_INLINE void bf16_tiles(const std::byte* tile, std::int64_t tile_bytes, std::
   for (std::int64_t k = 0; k < pairs; ++k) {
     __m512i weight[kTiles];
     for (int t = 0; t < kTiles; ++t) weight[t] = _mm512_loadu_si512(tile + t * tile_bytes + k * 64);
+    if (kTiles > 1 && next != nullptr) _mm_prefetch(next + k * 64, _MM_HINT_T1);
     for (int i = 0; i < kRows; ++i) {
       const __m512i value = broadcast(x + i * x_stride + 2 * k);
       for (int t = 0; t < kTiles; ++t) {
@@ -224,15 +227,20 @@ void bf16_group(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, co
   const auto one_by_one = [&](std::int64_t row, auto many) {
     const std::uint16_t* values = x.values + (first + row) * x.stride;
     for (std::int64_t t = 0; t < tiles; ++t) {
-      bf16_tiles<decltype(many)::value, 1>(from + t * bytes, bytes, pairs, values, x.stride,
+      bf16_tiles<decltype(many)::value, 1>(from + t * bytes, bytes, pairs, values, x.stride, nullptr,
                                            c + row * stride + t * kTileRows, stride);
     }
   };
   if (rows <= kFewRows) return in_even_parts<kFewRows>(rows, one_by_one);
+  const std::byte* after = from + kGroupTiles * bytes;
+  const std::byte* end = W.tiles + std::min(tile + 2 * kGroupTiles, tiles_of(W.rows)) * bytes;
   in_even_parts<6>(rows, [&](std::int64_t row, auto many) {
     if (tiles < kGroupTiles) return one_by_one(row, many);
+    // The first parts fetch the next group's tiles, one each, while they compute.
+    const std::byte* next = after < end ? after : nullptr;
+    after += bytes;
     bf16_tiles<decltype(many)::value, kGroupTiles>(from, bytes, pairs, x.values + (first + row) * x.stride,
-                                                   x.stride, c + row * stride, stride);
+                                                   x.stride, next, c + row * stride, stride);
   });
 }
 
