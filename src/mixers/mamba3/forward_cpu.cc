@@ -80,7 +80,7 @@ class HeadScratch {
 
 // Rows of a window whose transposed B and C are in use at a time: they stay in the second-level cache while
 // all heads read them.
-constexpr std::int64_t kTransposedFloats = 64 << 10;
+constexpr std::int64_t kTransposedFloats = 128 << 10;
 
 }  // namespace
 
