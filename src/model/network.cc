@@ -18,7 +18,7 @@ namespace {
 
 // Rows of one window of a prefill: weights are decoded once a window, so a long one spreads that cost (at 512
 // rows under a tenth of the products), and its activations must stay small beside the weights.
-constexpr std::int64_t kWindowRows = 512;
+constexpr std::int64_t kWindowRows = 256;
 
 struct Layer {
   NormWeights norm;

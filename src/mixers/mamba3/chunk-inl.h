@@ -71,13 +71,13 @@ HWY_INLINE void scale(float* values, float factor, std::int64_t n) {
     hn::Store(hn::Mul(times, hn::Load(d, values + i)), d, values + i);
 }
 
-// Biases [R, N] to [N, width], repeating with the ranks.
-HWY_INLINE void spread_bias(const Mamba3Layout& l, const float* bias, std::int64_t width, float* out) {
-  for (std::int64_t n = 0; n < l.d_state; ++n) {
-    for (std::int64_t m = 0; m < width; m += l.rank) {
-      for (std::int64_t r = 0; r < std::min(l.rank, width - m); ++r)
-        out[n * width + m + r] = bias[r * l.d_state + n];
-    }
+// Biases [R, N] as vectors of rows read them. One rank's stand as they are.
+HWY_INLINE void spread_bias(const Mamba3Layout& l, const float* bias, const Chunk& s, float* out) {
+  const std::int64_t N = l.d_state, R = l.rank;
+  if (R == 1) return static_cast<void>(std::copy_n(bias, N, out));
+  for (std::int64_t n = 0; n < N; ++n) {
+    for (std::int64_t m = 0; m < s.bias_width; ++m)
+      out[n * s.bias_width + m] = m < R ? bias[m * N + n] : out[n * s.bias_width + m - R];
   }
 }
 
@@ -110,23 +110,32 @@ HWY_INLINE void turn_tokens(const Mamba3Layout& l, const Mamba3Stretch& in, floa
   }
 }
 
-// One vector of rows of q or k: biased, and the first pairs rotated: (2s, 2s+1), with MIMO (s, s + N/2).
-// `turn` gives the cosine and sine of a pair.
-template <typename Turn>
-HWY_INLINE void rotate(std::int64_t d_state, std::int64_t angles, bool is_mimo, const float* from,
-                       std::int64_t wide, const float* bias, std::int64_t bias_width, const Turn& turn,
-                       float* out) {
+// One vector of rows of q or k, at row m: biased, and the first pairs rotated: (2s, 2s+1), with MIMO (s, s +
+// N/2). `token_of` spreads a token's cosines and sines over its ranks; a lone rank needs neither that nor
+// biases as vectors.
+template <bool kOneRank, typename Indices>
+HWY_INLINE void rotate(const Mamba3Layout& l, bool is_mimo, const Chunk& s, std::int64_t m,
+                       const Indices& token_of, const float* from, const float* bias, float* out) {
   const D d;
-  const std::int64_t half = d_state / 2, step = is_mimo ? 1 : 2, other = is_mimo ? half : 1;
+  const std::int64_t half = l.d_state / 2, angles = l.angles, wide = s.wide, wide_c = l.wide_c;
+  const std::int64_t step = is_mimo ? 1 : 2, other = is_mimo ? half : 1, bias_width = s.bias_width;
+  const float *cosine = s.cosine + m / l.rank, *sine = s.sine + m / l.rank;
+  from += m, out += m, bias += kOneRank ? 0 : m % bias_width;
+  const auto biased = [=](std::int64_t n) {
+    const V value = hn::Load(D(), from + n * wide);
+    return hn::Add(value, kOneRank ? hn::Set(D(), bias[n]) : hn::Load(D(), bias + n * bias_width));
+  };
+  const auto of_token = [&](const float* row) {
+    const V tokens = hn::LoadU(D(), row);
+    return kOneRank ? tokens : hn::TableLookupLanes(tokens, token_of);
+  };
   for (std::int64_t pair = 0; pair < half; ++pair) {
     const std::int64_t i = pair * step, j = i + other;
-    const V a = hn::Add(hn::Load(d, from + i * wide), hn::Load(d, bias + i * bias_width));
-    const V b = hn::Add(hn::Load(d, from + j * wide), hn::Load(d, bias + j * bias_width));
+    const V a = biased(i), b = biased(j);
     if (pair < angles) {
-      V c, s;
-      turn(pair, c, s);
-      hn::Store(hn::NegMulAdd(b, s, hn::Mul(a, c)), d, out + i * wide);
-      hn::Store(hn::MulAdd(a, s, hn::Mul(b, c)), d, out + j * wide);
+      const V c = of_token(cosine + pair * wide_c), sn = of_token(sine + pair * wide_c);
+      hn::Store(hn::NegMulAdd(b, sn, hn::Mul(a, c)), d, out + i * wide);
+      hn::Store(hn::MulAdd(a, sn, hn::Mul(b, c)), d, out + j * wide);
     } else {
       hn::Store(a, d, out + i * wide);
       hn::Store(b, d, out + j * wide);
@@ -135,22 +144,15 @@ HWY_INLINE void rotate(std::int64_t d_state, std::int64_t angles, bool is_mimo, 
 }
 
 // q and k of the stretch's rows. Whole vectors are made; what they hold beside the stretch is not to be used.
+template <bool kOneRank>
 HWY_INLINE void rotate_rows(const Mamba3Layout& l, bool is_mimo, const Mamba3Stretch& in, const Chunk& s) {
-  const D d;
-  const hn::RebindToSigned<D> di;
-  const std::int64_t L = lanes(), end = (in.slot + in.count) * l.rank, wide_c = l.wide_c;
+  const std::int64_t L = lanes(), end = (in.slot + in.count) * l.rank;
   for (std::int64_t m = in.slot * l.rank / L * L; m < end; m += L) {
     HWY_ALIGN std::int32_t tokens[kPadding];
-    const std::int64_t token = m / l.rank, bias = m % s.bias_width;
-    for (std::int64_t i = 0; i < L; ++i) tokens[i] = static_cast<std::int32_t>((m + i) / l.rank - token);
-    const auto token_of = hn::IndicesFromVec(d, hn::Load(di, tokens));
-    const float *cosine = s.cosine + token, *sine = s.sine + token;
-    const auto turn = [&](std::int64_t pair, V& c, V& sn) {
-      c = hn::TableLookupLanes(hn::LoadU(d, cosine + pair * wide_c), token_of);
-      sn = hn::TableLookupLanes(hn::LoadU(d, sine + pair * wide_c), token_of);
-    };
-    rotate(l.d_state, l.angles, is_mimo, in.C + m, s.wide, s.C_bias + bias, s.bias_width, turn, s.q + m);
-    rotate(l.d_state, l.angles, is_mimo, in.B + m, s.wide, s.B_bias + bias, s.bias_width, turn, s.k + m);
+    for (std::int64_t i = 0; i < L; ++i) tokens[i] = static_cast<std::int32_t>((m + i) / l.rank - m / l.rank);
+    const auto token_of = hn::SetTableIndices(D(), tokens);
+    rotate<kOneRank>(l, is_mimo, s, m, token_of, in.C, s.C_bias, s.q);
+    rotate<kOneRank>(l, is_mimo, s, m, token_of, in.B, s.B_bias, s.k);
   }
 }
 

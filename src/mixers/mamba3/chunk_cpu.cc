@@ -32,7 +32,7 @@ void take_in(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, co
   }
   transform(head.alpha + tail, in.count, head.alpha + tail, [](V v) { return hn::Exp(D(), v); });
   turn_tokens(l, in, head.theta, s);
-  rotate_rows(l, is_mimo, in, s);
+  l.rank == 1 ? rotate_rows<true>(l, is_mimo, in, s) : rotate_rows<false>(l, is_mimo, in, s);
 }
 
 // y = q h0 for the chunk's rows [first, last), h0 = h + (1 - lambda_0) dt_0 k_prev v_prev being the
@@ -71,9 +71,9 @@ void meet_state(const Mamba3Layout& l, const float* mimo_x, std::int64_t first, 
   }
 }
 
-// y = decay y + weighted scores times values, for the rows [first, last) of the chunk. `first` and the tiles
-// are aligned to the chunk, and how far a tile looks back depends on its place alone.
-void attend(const Mamba3Layout& l, std::int64_t first, std::int64_t last, const Chunk& s) {
+// y = decay y + weighted scores times values + D v, for the rows [first, last) of the chunk. `first` and the
+// tiles are aligned to the chunk, and how far a tile looks back depends on its place alone.
+void attend(const Mamba3Layout& l, float skip, std::int64_t first, std::int64_t last, const Chunk& s) {
   const D d;
   const std::int64_t P = l.wide_p, M = s.wide;
   const auto seen = [&](std::int64_t row) { return (row / l.rank + 1) * l.rank; };
@@ -92,6 +92,10 @@ void attend(const Mamba3Layout& l, std::int64_t first, std::int64_t last, const 
       tile.load(y, P);
       tile.each([&](V& sum, int row, std::int64_t) { sum = hn::Mul(hn::Set(d, s.decay[b + i + row]), sum); });
       tile.add_product(s.scores + i * M, M, 1, s.v + j, P, seen(b + i + tile.rows - 1));
+      const float* v = s.v + (b + i) * P + j;
+      tile.each([&](V& sum, int row, std::int64_t at) {
+        sum = hn::MulAdd(hn::Set(d, skip), hn::Load(d, v + row * P + at), sum);
+      });
       tile.store(y, P);
     });
   }
@@ -109,35 +113,34 @@ void weigh_last(const Mamba3Layout& l, const Chunk& s) {
   }
 }
 
-// D v, gate and sum over ranks, for the stretch's tokens.
-void give_out(const Mamba3Layout& l, const Mamba3HeadWeights& w, const Mamba3Stretch& in, const Chunk& s) {
-  const D d;
-  for (std::int64_t i = 0; i < in.count; ++i) {
-    const std::int64_t at = (in.slot + i) * l.rank * l.wide_p;
-    for (std::int64_t p = at; p < at + l.rank * l.wide_p; p += lanes()) {
-      hn::Store(hn::MulAdd(hn::Set(d, w.D), hn::Load(d, s.v + p), hn::Load(d, s.y + p)), d, s.y + p);
-    }
-    for (std::int64_t r = 0; in.y != nullptr && r < l.rank; ++r)
-      std::copy_n(s.y + at + r * l.wide_p, l.headdim, in.y + i * in.y_token + r * in.y_rank);
-    gate_token(l, w, s.y + at, in.z + i * in.zx_stride, in.out + i * in.out_stride);
-  }
+HWY_INLINE void prefetch(const float* row, std::int64_t width) {
+  constexpr std::int64_t kLine = 16;
+  for (std::int64_t p = 0; p < width; p += kLine) hwy::Prefetch(row + p);
 }
 
-// Rows of one head lie a page apart: no hardware prefetcher follows them.
-HWY_INLINE void prefetch(const float* rows, std::int64_t stride, std::int64_t count, std::int64_t width) {
-  constexpr std::int64_t kLine = 16;
-  for (std::int64_t i = 0; i < count; ++i) {
-    for (std::int64_t p = 0; p < width; p += kLine) hwy::Prefetch(rows + i * stride + p);
+// Gates the stretch's tokens; `left` tokens, these included, are still to come.
+void give_out(const Mamba3Layout& l, const Mamba3HeadWeights& w, const Mamba3Stretch& in, std::int64_t left,
+              const Chunk& s) {
+  // Rows of one head lie a page apart, where no hardware prefetcher follows.
+  constexpr std::int64_t kAhead = 4;
+  for (std::int64_t i = 0; i < in.count; ++i) {
+    if (i + kAhead < left) {
+      prefetch(in.z + (i + kAhead) * in.zx_stride, l.headdim);
+      prefetch(in.out + (i + kAhead) * in.out_stride, l.headdim);
+    }
+    if (in.count + i < left) prefetch(in.x + (in.count + i) * in.zx_stride, l.headdim);
+    float* y = s.y + (in.slot + i) * l.rank * l.wide_p;
+    for (std::int64_t r = 0; in.y != nullptr && r < l.rank; ++r)
+      std::copy_n(y + r * l.wide_p, l.headdim, in.y + i * in.y_token + r * in.y_rank);
+    gate_token(l, w, y, in.z + i * in.zx_stride, in.out + i * in.out_stride);
   }
 }
 
 // A stretch that stays within one chunk.
 void run_chunk(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, const Mamba3Stretch& in,
-               std::int64_t tail, const Mamba3Head& head, const Chunk& s) {
+               std::int64_t tail, std::int64_t left, const Mamba3Head& head, const Chunk& s) {
   const std::int64_t end = in.slot + in.count;
   const bool completes = end == l.chunk;
-  prefetch(in.z, in.zx_stride, in.count, l.headdim);
-  prefetch(in.out, in.out_stride, in.count, l.headdim);
   take_in(l, is_mimo, w, in, tail, head, s);
   if (in.count < l.chunk) open_tail(l, w.mimo_x, head, tail, in.start, end, s);
   weigh(l, head, in.start, end, s);
@@ -145,8 +148,8 @@ void run_chunk(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, 
   const std::int64_t first = in.slot * l.rank / kPadding * kPadding;
   const std::int64_t last = std::min(padded(end * l.rank), s.rows);
   meet_state(l, w.mimo_x, first, last, completes, head, s);
-  attend(l, first, last, s);
-  give_out(l, w, in, s);
+  attend(l, w.D, first, last, s);
+  give_out(l, w, in, left, s);
   if (completes) {
     keep_token(l, l.chunk - 1, in.x + (in.count - 1) * in.zx_stride, 0, head, s);
     std::copy_n(head.theta, l.angles, head.start);
@@ -163,13 +166,12 @@ std::int64_t chunk_floats(const Mamba3Layout& l) {
 void run_tokens(const Mamba3Layout& l, bool is_mimo, const Mamba3HeadWeights& w, const Mamba3Stretch& all,
                 std::int64_t tail, Mamba3Head head, float* block) {
   const Chunk s(l, block);
-  spread_bias(l, w.B_bias, s.bias_width, s.B_bias);
-  spread_bias(l, w.C_bias, s.bias_width, s.C_bias);
+  spread_bias(l, w.B_bias, s, s.B_bias);
+  spread_bias(l, w.C_bias, s, s.C_bias);
   Mamba3Stretch in = all;
   for (std::int64_t left = all.count; left > 0; left -= in.count) {
     in.count = std::min(left, l.chunk - in.slot);
-    prefetch(in.x + in.count * in.zx_stride, in.zx_stride, std::min(left - in.count, l.chunk), l.headdim);
-    run_chunk(l, is_mimo, w, in, tail, head, s);
+    run_chunk(l, is_mimo, w, in, tail, left, head, s);
     tail = in.start = in.slot = 0;
     in.B += in.chunk_stride, in.C += in.chunk_stride;
     in.rate += in.count * l.wide_s;

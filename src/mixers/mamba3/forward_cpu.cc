@@ -13,7 +13,7 @@ namespace {
 
 // Rows of a window whose transposed B and C are in use at a time: they stay in the second-level cache while
 // all heads read them.
-constexpr std::int64_t kTransposedFloats = 64 << 10;
+constexpr std::int64_t kTransposedFloats = 128 << 10;
 
 // The rates of the window's tokens that ended up in the tail.
 void keep_rates(const Mamba3Layout& l, const float* rate, const RowWindow& window, LayerState& state) {
