@@ -115,7 +115,7 @@ void add_quantize(CLI::App& program) {
   command.add_option("--type", options->type, fmt::format("{}", fmt::join(recipe_names(), ", ")))
       ->option_text("TYPE")
       ->required()
-      ->check(CLI::IsMember(recipe_names(), CLI::ignore_case));
+      ->transform(CLI::IsMember(recipe_names(), CLI::ignore_case));
   command.add_option("--imatrix", options->imatrix, "importance matrix of this model, from mamba3 imatrix")
       ->option_text("FILE");
   command.add_flag("--allow-requantize", options->allow_requantize,
