@@ -12,8 +12,8 @@ constexpr float kLargestHalf = 65504;
 // Below half of float16's smallest number no scale is of use.
 constexpr float kSmallest = 0x1p-25f;
 
-// Four floats in one register (a vector of GCC and Clang, on every processor): sums are kept in four lanes and
-// always added up in the same order.
+// Four floats in one register (a vector of GCC and Clang, on every processor): sums are kept in four lanes
+// and always added up in the same order.
 using Four = float __attribute__((vector_size(16)));
 constexpr int kLanes = 4;
 

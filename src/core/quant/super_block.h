@@ -28,8 +28,7 @@ struct SuperBlock {
   std::array<float, kSuperValues> q{};  ///< integers
 };
 
-/// The block with a small sum of w (x - value)^2; x and w hold 256 values. Never worse than rounding each
-/// group's own best fit.
+/// The block with a small sum of w (x - value)^2; x and w hold 256 values.
 SuperBlock fit_super_block(const SuperShape& shape, const float* x, const float* w);
 
 }  // namespace mamba3::quant
