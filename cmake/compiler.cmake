@@ -8,8 +8,10 @@ target_compile_options(mamba3_flags INTERFACE -ffp-contract=off)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   target_compile_options(mamba3_flags INTERFACE -march=x86-64-v2 -maes -mpclmul)
 endif()
-# Arrays of vectors, which our tiles are, need vectors of a known size: NEON, not SVE.
+# Arrays of vectors, which our tiles are, need vectors of a known size: NEON, not SVE. Highway compiles its NEON with
+# +crypto; without it here, constructors that the compiler makes itself could not hold such vectors. No code uses it.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+  target_compile_options(mamba3_flags INTERFACE -march=armv8-a+crypto)
   target_compile_definitions(mamba3_flags INTERFACE
                              "HWY_DISABLED_TARGETS=(HWY_SVE|HWY_SVE_256|HWY_SVE2|HWY_SVE2_128)")
 endif()
