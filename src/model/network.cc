@@ -16,8 +16,8 @@
 namespace mamba3 {
 namespace {
 
-// Rows of one window of a prefill: weights are decoded once a window, so a long one spreads that cost (at 512
-// rows under a tenth of the products), and its activations must stay small beside the weights.
+// Rows of one window of a prefill: two blocks of the products (ops/linear), so that each weight is read once for 128
+// rows or more, while its activations stay small beside the weights: 512 rows read no faster and took 10 MB more.
 constexpr std::int64_t kWindowRows = 256;
 
 struct Layer {
