@@ -9,9 +9,9 @@
 namespace mamba3::cpu {
 namespace {
 
-// Rows of activations that meet a group of weights at once. 128 rows of 1,536 bf16 inputs are 400 KB: they
-// stay in a second-level cache of 1 MB beside the weights, which come by once for each 128 rows.
-constexpr std::int64_t kBlockOfRows = 128;
+// Rows of activations that meet a group of weights at once: as many as stay in a second-level cache of 1 MB
+// beside the weights, which come by once for each block (with 800 KB of activations products lost a third).
+constexpr std::int64_t kBlockBytes = 400'000, kLeastRows = 32, kMostRows = 256;
 
 // Multiply-adds below which one thread is faster than waking the others: 2 microseconds at 10 per nanosecond.
 constexpr std::int64_t kWorthSharing = 20'000;
@@ -31,6 +31,12 @@ struct Activations {
       if (takes_bf16(W) && !bf16) bf16 = round_to_bf16(arena, x, rows, W.cols);
       if (takes_int8(W) && !int8) int8 = round_to_int8(arena, x, rows, W.cols);
     }
+  }
+
+  /// Bytes of one value in the widest form.
+  std::int64_t value_bytes(std::span<const Product> products) const {
+    const auto floats_needed = [](const Product& p) { return !takes_bf16(*p.W) && !takes_int8(*p.W); };
+    return std::ranges::any_of(products, floats_needed) ? 4 : bf16 ? 2 : 1;
   }
 
   static bool takes_bf16(const PackedMatrix& W) {
@@ -58,7 +64,7 @@ void run_group(const Product& product, const Activations& x, std::int64_t group,
   const std::int64_t column = tile * kTileRows, width = std::min(kGroupRows, W.rows - column);
   float* y = product.y + first * W.rows + column;
   if (!product.add && width == tiles * kTileRows) return multiply(W, x, tile, tiles, first, rows, y, W.rows);
-  alignas(64) float c[kBlockOfRows * kGroupRows];
+  alignas(64) float c[kMostRows * kGroupRows];
   multiply(W, x, tile, tiles, first, rows, c, kGroupRows);
   for (std::int64_t row = 0; row < rows; ++row) {
     float* out = y + row * W.rows;
@@ -81,17 +87,19 @@ void linear(Arena& arena, std::span<const Product> products, const float* x, std
     weights += product.W->rows * product.W->cols;
   }
   const Activations activations(arena, products, x, rows);
+  const std::int64_t fitting = kBlockBytes / (products.front().W->cols * activations.value_bytes(products));
+  const std::int64_t block = std::clamp(fitting / kLeastRows * kLeastRows, kLeastRows, kMostRows);
   // Groups of all products in one row, blocks of rows one after the other.
   const auto work = [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i) {
-      const std::int64_t row = i / groups * kBlockOfRows;
+      const std::int64_t row = i / groups * block;
       std::int64_t group = i % groups;
       const Product* product = products.data();
       for (; group >= groups_of(*product->W); ++product) group -= groups_of(*product->W);
-      run_group(*product, activations, group, row, std::min(kBlockOfRows, rows - row));
+      run_group(*product, activations, group, row, std::min(block, rows - row));
     }
   };
-  const std::int64_t count = groups * ((rows + kBlockOfRows - 1) / kBlockOfRows);
+  const std::int64_t count = groups * ((rows + block - 1) / block);
   if (weights * rows < kWorthSharing) return work(0, count);
   const std::int64_t length = std::max<std::int64_t>(1, count / (kPieces * threads()));
   parallel_each((count + length - 1) / length,
