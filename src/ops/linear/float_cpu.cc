@@ -18,9 +18,9 @@ constexpr std::int64_t kInputs = 64;
 
 // Value vectors at once, and rows of activations: sums and one input of each fill 16 or 32 registers.
 constexpr int kTileVectors16 = cpu::kTileRows / static_cast<int>(hn::MaxLanes(D()));
-constexpr int kManyRegisters = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64;
-constexpr int kTilesAtOnce = HWY_TARGET <= HWY_AVX3 ? 4 : 1;
-constexpr int kMostRows = kManyRegisters ? 6 : 12 / kTileVectors16;
+constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64;
+constexpr int kTilesAtOnce = HWY_TARGET <= HWY_AVX3 ? cpu::kTilesAtOnce : 1;
+constexpr int kMostRows = HWY_TARGET <= HWY_AVX3 ? 8 : (kManyRegisters ? 24 : 12) / kTileVectors16;
 
 // Sixteen rows' values of input k, as float32.
 template <DType kType>

@@ -15,8 +15,10 @@
 
 namespace mamba3::cpu {
 
-/// Tiles that go together: with 6 rows of activations their sums fill 24 of AVX-512's 32 registers.
-inline constexpr std::int64_t kGroupTiles = 4;
+/// Tiles whose products are made at once by AVX-512: with 8 rows of activations their sums fill 24 of its 32
+/// registers. A group is what a thread takes: two of them.
+inline constexpr int kTilesAtOnce = 3;
+inline constexpr std::int64_t kGroupTiles = 2 * kTilesAtOnce;
 inline constexpr std::int64_t kGroupRows = kGroupTiles * kTileRows;
 
 /// Float32 activations x [rows, W.cols] and weights of any type.
