@@ -11,8 +11,10 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <type_traits>
+#include <vector>
 
 namespace mamba3 {
 
@@ -40,6 +42,41 @@ void parallel_each(std::int64_t count, const Work& work) {
       const_cast<Plain*>(&work));
 }
 
+/// Pieces [0, count) in as many runs as there are threads: thread i takes those of run i, one by one, then what
+/// others have left. Loops over the same rows so find a row's data in the cache of the core that made it.
+class Runs {
+ public:
+  explicit Runs(std::int64_t count) : count_(count), next_(static_cast<std::size_t>(threads())) {
+    for (std::size_t run = 0; run < next_.size(); ++run) next_[run].piece = begin_of(run);
+  }
+  template <typename Work>
+  void work(const Work& work) {
+    for (std::size_t i = 0; i < next_.size(); ++i) {
+      const std::size_t run = (static_cast<std::size_t>(thread_index()) + i) % next_.size();
+      const std::int64_t end = begin_of(run + 1);
+      for (std::int64_t piece; (piece = next_[run].piece.fetch_add(1, std::memory_order_relaxed)) < end;) work(piece);
+    }
+  }
+
+ private:
+  struct alignas(64) Next {
+    std::atomic<std::int64_t> piece = 0;
+  };
+  std::int64_t begin_of(std::size_t run) const {
+    return count_ * static_cast<std::int64_t>(run) / static_cast<std::int64_t>(next_.size());
+  }
+
+  std::int64_t count_;
+  std::vector<Next> next_;
+};
+
+/// Calls work(i) for i in [0, count), each thread beginning with a run of its own.
+template <typename Work>
+void parallel_runs(std::int64_t count, const Work& work) {
+  Runs runs(count);
+  parallel_each(std::min<std::int64_t>(count, threads()), [&](std::int64_t) { runs.work(work); });
+}
+
 /// Calls work(first, last) on pieces of [0, count) that are multiples of `grain` long (but for the last).
 template <typename Work>
 void parallel_ranges(std::int64_t count, const Work& work, std::int64_t grain = 1) {
@@ -50,7 +87,7 @@ void parallel_ranges(std::int64_t count, const Work& work, std::int64_t grain = 
     if (count > 0) work(std::int64_t{0}, count);
     return;
   }
-  parallel_each((count + length - 1) / length,
+  parallel_runs((count + length - 1) / length,
                 [&](std::int64_t i) { work(i * length, std::min(count, (i + 1) * length)); });
 }
 

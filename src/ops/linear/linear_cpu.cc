@@ -77,6 +77,16 @@ std::int64_t groups_of(const PackedMatrix& W) {
   return (tiles_of(W.rows) + kGroupTiles - 1) / kGroupTiles;
 }
 
+// Rows that stay in the cache, and a block for each thread where that leaves enough of them to be worth reading the
+// weights for: then a thread's rows stay with it from one operation to the next.
+std::int64_t rows_of_block(std::span<const Product> products, const Activations& x, std::int64_t rows) {
+  constexpr std::int64_t kWorthReading = 64, kGrain = 8;
+  const std::int64_t fitting = kBlockBytes / (products.front().W->cols * x.value_bytes(products));
+  const std::int64_t share = std::max(kWorthReading, (rows + threads() - 1) / threads());
+  const std::int64_t block = std::clamp(std::min(fitting, share), kLeastRows, kMostRows);
+  return (block + kGrain - 1) / kGrain * kGrain;
+}
+
 }  // namespace
 
 void linear(Arena& arena, std::span<const Product> products, const float* x, std::int64_t rows) {
@@ -87,9 +97,8 @@ void linear(Arena& arena, std::span<const Product> products, const float* x, std
     weights += product.W->rows * product.W->cols;
   }
   const Activations activations(arena, products, x, rows);
-  const std::int64_t fitting = kBlockBytes / (products.front().W->cols * activations.value_bytes(products));
-  const std::int64_t block = std::clamp(fitting / kLeastRows * kLeastRows, kLeastRows, kMostRows);
-  // Groups of all products in one row, blocks of rows one after the other.
+  const std::int64_t block = rows_of_block(products, activations, rows);
+  // Blocks of rows one after the other, each with the groups of all products.
   const auto work = [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i) {
       const std::int64_t row = i / groups * block;
@@ -102,7 +111,7 @@ void linear(Arena& arena, std::span<const Product> products, const float* x, std
   const std::int64_t count = groups * ((rows + block - 1) / block);
   if (weights * rows < kWorthSharing) return work(0, count);
   const std::int64_t length = std::max<std::int64_t>(1, count / (kPieces * threads()));
-  parallel_each((count + length - 1) / length,
+  parallel_runs((count + length - 1) / length,
                 [&](std::int64_t i) { work(i * length, std::min(count, (i + 1) * length)); });
 }
 
