@@ -86,7 +86,8 @@ TEST_F(QuantizeCommand, RefusesWhatItCannotDo) {
 
 TEST_F(QuantizeCommand, RefusesTextsThatAreTooShortAndEmptyWindows) {
   expect_refused(run({"imatrix", "-m", model.path(), "-f", "-", "-o", imatrix}, "abc"), {"standard input"});
-  expect_refused(run({"imatrix", "-m", model.path(), "-f", text(), "-o", imatrix, "--window", "0"}), {"--window"});
+  expect_refused(run({"imatrix", "-m", model.path(), "-f", text(), "-o", imatrix, "--window", "0"}),
+                 {"--window"});
   EXPECT_FALSE(std::filesystem::exists(imatrix));
 }
 
@@ -106,7 +107,8 @@ TEST_F(QuantizeCommand, TilesRunAndAreTurnedBack) {
     };
     EXPECT_EQ(text(target), text(rows));
     ASSERT_EQ(run({"convert", target, back, "--type", "q8_0"}).exit, 0);
-    const json a = json::parse(run({"info", rows, "--json"}).out), b = json::parse(run({"info", back, "--json"}).out);
+    const json a = json::parse(run({"info", rows, "--json"}).out),
+               b = json::parse(run({"info", back, "--json"}).out);
     EXPECT_EQ(a.at("tensors"), b.at("tensors"));
     EXPECT_EQ(text(back), text(rows));
   }
