@@ -11,6 +11,7 @@ _mamba3() {
       mapfile -t COMPREPLY < <(compgen -W "$types" -- "$current")
       return
       ;;
+    --layout) mapfile -t COMPREPLY < <(compgen -W "rows tiles" -- "$current"); return ;;
     --impl) mapfile -t COMPREPLY < <(compgen -W "cpu reference" -- "$current"); return ;;
     --dtype) mapfile -t COMPREPLY < <(compgen -W "f64 f32 bf16" -- "$current"); return ;;
     --random) mapfile -t COMPREPLY < <(compgen -W "$shapes" -- "$current"); return ;;
@@ -35,8 +36,8 @@ _mamba3() {
       tokenize) words="--model --file --json" ;;
       detokenize) words="--model --file --skip-special --json" ;;
       info) words="--check --json" ;;
-      convert) words="--type --random --seed" ;;
-      quantize) words="--type --imatrix --allow-requantize --threads --json" ;;
+      convert) words="--type --layout --random --seed" ;;
+      quantize) words="--type --layout --imatrix --allow-requantize --threads --json" ;;
       imatrix) words="--model --file --output --window --max-windows --threads --json" ;;
       bench) words="--model --random --type --prompt --tokens --depth --batch --repeat --plot --threads --json" ;;
       selftest) words="--impl --dtype --models --json" ;;

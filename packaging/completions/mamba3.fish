@@ -59,6 +59,7 @@ complete -c mamba3 -n '__mamba3_using quantize' -l type -x -a "$quantized" -d 'T
 complete -c mamba3 -n '__mamba3_using quantize' -l imatrix -r -F -d 'Importance matrix'
 complete -c mamba3 -n '__mamba3_using quantize' -l allow-requantize -d 'Begin with quantized matrices'
 complete -c mamba3 -n '__mamba3_using imatrix' -s o -l output -r -F -d 'Where the matrix goes'
+complete -c mamba3 -n '__mamba3_using convert quantize' -l layout -x -a 'rows tiles' -d 'Layout of the matrices'
 complete -c mamba3 -n '__mamba3_using convert' -l seed -x -d 'Seed of the weights'
 complete -c mamba3 -n '__mamba3_using bench' -s p -l prompt -x -d 'Lengths of prompts to read'
 complete -c mamba3 -n '__mamba3_using bench' -l depth -x -d 'Tokens read before writing'

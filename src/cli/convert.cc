@@ -19,6 +19,7 @@ struct ConvertOptions {
   std::vector<std::string> paths;
   std::string random, type = "bf16";
   std::uint64_t seed = 0;
+  Layout layout = Layout::rows;
 };
 
 std::int64_t bytes_at(const fs::path& path) {
@@ -44,7 +45,7 @@ void convert(const ConvertOptions& options) {
   const DType type = type_named(options.type);
   const Checkpoint checkpoint = source_of(options, type);
   if (target.extension() == ".gguf") {
-    save_gguf(checkpoint, target, type);
+    save_gguf(checkpoint, target, type, options.layout);
   } else {
     save_folder(checkpoint, target, type);
   }
@@ -64,6 +65,7 @@ void add_convert(CLI::App& program) {
       ->option_text("[SRC] DST")
       ->required();
   add_type_option(command, options->type, "type of the matrices; all else is float32");
+  add_layout_option(command, options->layout);
   auto* random = command.add_option("--random", options->random, "a model of this shape with random weights")
                      ->option_text("NAME");
   command.add_option("--seed", options->seed, "seed of the random weights (default 0)")
@@ -75,6 +77,9 @@ void add_convert(CLI::App& program) {
     if (options->paths.size() != expected) {
       throw CLI::ValidationError(fmt::format("{} paths were given, expected {}", options->paths.size(),
                                              expected == 2 ? "SRC and DST" : "DST alone with --random"));
+    }
+    if (options->layout == Layout::tiles && fs::path(options->paths.back()).extension() != ".gguf") {
+      throw CLI::ValidationError("--layout tiles is for a .gguf: a folder holds rows");
     }
     convert(*options);
   });

@@ -79,7 +79,11 @@ Json to_json(const Inspection& i, bool checked) {
   }
   for (const auto& [key, value] : i.metadata) json["metadata"][key] = value;
   for (const TensorFacts& t : i.tensors) {
-    json["tensors"].push_back({{"name", t.name}, {"dtype", t.type}, {"shape", t.shape}, {"bytes", t.bytes}});
+    json["tensors"].push_back({{"name", t.name},
+                               {"dtype", t.type},
+                               {"shape", t.shape},
+                               {"bytes", t.bytes},
+                               {"layout", t.tiled ? "tiles" : "rows"}});
   }
   return json;
 }
@@ -121,7 +125,8 @@ std::string to_text(const Inspection& i, bool checked) {
     text += fmt::format("  {} = {}\n", printable(key), printable(value));
   if (!i.tensors.empty()) text += "\ntensors\n";
   for (const TensorFacts& t : i.tensors) {
-    text += fmt::format("  {:<48} {:<7} [{}]\n", printable(t.name), t.type, fmt::join(t.shape, ", "));
+    text += fmt::format("  {:<48} {:<7} [{}]{}\n", printable(t.name), t.type, fmt::join(t.shape, ", "),
+                        t.tiled ? " in tiles" : "");
   }
   return checked ? text + "\nsound: every byte was read\n" : text;
 }

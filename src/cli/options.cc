@@ -1,5 +1,7 @@
 #include "cli/options.h"
 
+#include <map>
+
 #include "cli/default_model.h"
 #include "core/error.h"
 #include "no_cuda/no_cuda.h"
@@ -27,6 +29,17 @@ void add_type_option(CLI::App& command, std::string& type, const std::string& wh
       ->check(CLI::IsMember({"f32", "bf16", "f16", "q8_0"}));
 }
 
+void add_layout_option(CLI::App& command, Layout& layout) {
+  command
+      .add_option(
+          "--layout", layout,
+          "of a .gguf: rows, which every program reads (default), or tiles, which only this one does and "
+          "which starts sooner")
+      ->option_text("LAYOUT")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, Layout>{{"rows", Layout::rows}, {"tiles", Layout::tiles}}));
+}
+
 DType type_named(const std::string& name) {
   return dtype_named(name).value();
 }
@@ -42,7 +55,8 @@ std::span<const std::byte> require_default_model() {
 void ModelOptions::add_to(CLI::App& command) {
   add_model_option(command, path, "model folder or .gguf file");
   add_threads_option(command, threads);
-  command.add_flag("--exact", exact, "float32 activations in every product: slower, and closest to the weights");
+  command.add_flag("--exact", exact,
+                   "float32 activations in every product: slower, and closest to the weights");
   command.add_option("--device", device)->check(CLI::IsMember({"cpu", "cuda"}))->group("");
 }
 

@@ -6,6 +6,7 @@
 
 #include "core/dtype.h"
 #include "mamba3/model.h"
+#include "model/rows.h"
 
 namespace mamba3::cli {
 
@@ -32,6 +33,9 @@ void add_threads_option(CLI::App& command, int& threads);
 
 /// Throws Error(not_found) when the program has none.
 std::span<const std::byte> require_default_model();
+
+/// Adds `--layout`: rows or tiles.
+void add_layout_option(CLI::App& command, Layout& layout);
 
 /// Adds `--type`: "f32", "bf16", "f16" or "q8_0".
 void add_type_option(CLI::App& command, std::string& type, const std::string& what);

@@ -21,6 +21,7 @@ namespace fs = std::filesystem;
 struct QuantizeCommand {
   std::string source, target, type, imatrix;
   int threads = 0;
+  Layout layout = Layout::rows;
   bool allow_requantize = false, json = false;
 };
 
@@ -82,7 +83,7 @@ void quantize_model(const QuantizeCommand& command) {
   }
   const Checkpoint checkpoint = load_checkpoint(command.source);
   check_finite(checkpoint);
-  QuantizeOptions options{.allow_requantize = command.allow_requantize};
+  QuantizeOptions options{.allow_requantize = command.allow_requantize, .layout = command.layout};
   std::optional<ImportanceMatrix> importance;
   if (!command.imatrix.empty()) {
     importance = load_importance(command.imatrix, checkpoint);
@@ -120,6 +121,7 @@ void add_quantize(CLI::App& program) {
       ->option_text("FILE");
   command.add_flag("--allow-requantize", options->allow_requantize,
                    "begin with matrices that are quantized already; their error stays");
+  add_layout_option(command, options->layout);
   add_threads_option(command, options->threads);
   add_json_flag(command, options->json);
   command.callback([options] { quantize_model(*options); });

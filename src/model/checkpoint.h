@@ -16,6 +16,7 @@
 #include "core/tensor.h"
 #include "mamba3/tokenizer.h"
 #include "model/config.h"
+#include "model/rows.h"
 
 namespace mamba3 {
 
@@ -51,7 +52,8 @@ std::vector<std::string> random_shapes();
 
 /// Writes a .gguf file; matrices as `type` (or what fits its rows, see fitting_type in core/dtype.h),
 /// parameters of exact precision as float32. Atomic. More choices: quantize (model/quantize.h).
-void save_gguf(const Checkpoint& checkpoint, const std::filesystem::path& path, DType type);
+void save_gguf(const Checkpoint& checkpoint, const std::filesystem::path& path, DType type,
+               Layout layout = Layout::rows);
 /// Writes an official folder (config.json, model.safetensors, tokenizer.json); matrices, in_proj whole, as
 /// f32, f16 or bf16, all else as float32. Refuses a folder that is there and not empty. Atomic.
 void save_folder(const Checkpoint& checkpoint, const std::filesystem::path& path, DType type);

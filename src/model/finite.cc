@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "model/rows.h"
 
 namespace mamba3 {
 namespace {
@@ -12,16 +13,15 @@ namespace {
 // `first` is the place of the view's first value in the tensor of that name.
 void check_values(const TensorView& tensor, const std::string& name, const std::string& file,
                   std::int64_t first = 0) {
-  constexpr std::int64_t kPiece = 4096;  // a multiple of every block
-  std::vector<double> values(kPiece);
-  for (std::int64_t i = 0; i < tensor.elements(); i += kPiece) {
-    const std::int64_t count = std::min(kPiece, tensor.elements() - i);
-    to_double(tensor.dtype, tensor.bytes.data() + *bytes_of(tensor.dtype, i), count, values.data());
-    const auto bad =
-        std::find_if(values.begin(), values.begin() + count, [](double v) { return !std::isfinite(v); });
-    if (bad == values.begin() + count) continue;
+  const StoredRows rows(tensor);
+  std::vector<double> values(static_cast<std::size_t>(rows.width()));
+  std::vector<std::byte> memory;
+  for (std::int64_t i = 0; i < rows.count(); ++i) {
+    to_double(tensor.dtype, rows.row(i, memory), rows.width(), values.data());
+    const auto bad = std::ranges::find_if(values, [](double v) { return !std::isfinite(v); });
+    if (bad == values.end()) continue;
     fail(ErrorCode::numeric, "{}: tensor {} holds {} at element {}, expected finite numbers", file, name,
-         std::isnan(*bad) ? "NaN" : "infinity", first + i + (bad - values.begin()));
+         std::isnan(*bad) ? "NaN" : "infinity", first + i * rows.width() + (bad - values.begin()));
   }
 }
 

@@ -1,11 +1,16 @@
 #include "model/gguf_metadata.h"
 
 #include "core/error.h"
+#include "formats/shown.h"
+#include "ops/linear/pack.h"
 
 namespace mamba3 {
 namespace {
 
 constexpr const char* kArchitecture = "mamba3";
+constexpr const char* kLayout = "mamba3.layout";
+constexpr const char* kRows = "rows";
+constexpr const char* kTiles = "tiles16";
 
 std::string key(const char* name) {
   return std::string(kArchitecture) + "." + name;
@@ -69,6 +74,20 @@ ModelConfig config_from_gguf(const GgufFile& file) {
          m.n_heads());
   }
   return c;
+}
+
+void apply_layout(GgufFile& file) {
+  const std::string* layout = file.find_text(kLayout);
+  if (layout == nullptr || *layout == kRows) return;
+  if (*layout != kTiles) {
+    fail(ErrorCode::unsupported, "{}: {} is {}, expected {} or {}", file.file.name, kLayout, shown(*layout),
+         kRows, kTiles);
+  }
+  for (auto& [name, tensor] : file.file.tensors) tensor.tiled = packs_in_place(tensor.dtype, tensor.shape);
+}
+
+void append_layout(Layout layout, GgufMetadata& metadata) {
+  if (layout == Layout::tiles) metadata.emplace_back(kLayout, std::string(kTiles));
 }
 
 void append_config(const ModelConfig& c, GgufMetadata& metadata) {

@@ -7,6 +7,7 @@
 #include "formats/gguf.h"
 #include "mamba3/tokenizer.h"
 #include "model/config.h"
+#include "model/rows.h"
 
 namespace mamba3 {
 
@@ -15,6 +16,11 @@ ModelConfig config_from_gguf(const GgufFile& file);
 /// Nothing when the file has no tokenizer.
 std::optional<Tokenizer> tokenizer_from_gguf(const GgufFile& file);
 
+/// Marks the tensors that the file says are tiled. Throws Error(unsupported) for a layout of another name.
+void apply_layout(GgufFile& file);
+
+/// Nothing for rows: a file without the key has them.
+void append_layout(Layout layout, GgufMetadata& metadata);
 void append_config(const ModelConfig& config, GgufMetadata& metadata);
 /// Every one of `rows` ids gets a token; ids that the tokenizer does not have are marked unused.
 void append_tokenizer(const Tokenizer& tokenizer, std::int64_t rows, GgufMetadata& metadata);

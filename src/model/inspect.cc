@@ -48,10 +48,10 @@ std::string shown(const std::vector<T>& items) {
 void describe_tensors(const TensorFile& file, Inspection& result) {
   for (const auto& [name, t] : file.tensors) {
     result.tensors.push_back(
-        {name, std::string(name_of(t.dtype)), t.shape, t.elements(), std::ssize(t.bytes)});
+        {name, std::string(name_of(t.dtype)), t.shape, t.elements(), std::ssize(t.bytes), t.tiled});
   }
   for (const auto& [name, t] : file.foreign) {
-    result.tensors.push_back({name, t.type, t.shape, *checked_elements(t.shape), t.bytes});
+    result.tensors.push_back({name, t.type, t.shape, *checked_elements(t.shape), t.bytes, false});
   }
   std::ranges::sort(result.tensors, {}, &TensorFacts::name);
   for (const auto& [key, value] : file.metadata) result.metadata.emplace_back(key, cut(value));
@@ -150,7 +150,8 @@ FileKind kind_of(const fs::path& path) {
 }
 
 Inspection inspect_gguf(std::span<const std::byte> bytes, const std::string& name, bool check) {
-  const GgufFile gguf = parse_gguf(bytes, name);
+  GgufFile gguf = parse_gguf(bytes, name);
+  apply_layout(gguf);
   Inspection result;
   result.name = name;
   describe_tensors(gguf.file, result);

@@ -29,6 +29,7 @@ struct TensorFacts {
   Shape shape;
   std::int64_t elements;
   std::int64_t bytes;
+  bool tiled;  ///< packed for the products, see docs/formats.md
 };
 
 struct Inspection {

@@ -117,6 +117,7 @@ Checkpoint from_gguf(GgufFile gguf, const std::string& name) {
   checkpoint.name = name;
   checkpoint.format = "gguf";
   checkpoint.config = config_from_gguf(gguf);
+  apply_layout(gguf);
   check_layers(checkpoint.config, gguf.file);
   checkpoint.parameters = parameter_table(checkpoint.config);
   for (const Parameter& p : checkpoint.parameters)

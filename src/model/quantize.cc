@@ -4,7 +4,10 @@
 #include <array>
 
 #include "core/error.h"
+#include "model/gguf_metadata.h"
 #include "model/store.h"
+#include "ops/linear/layout.h"
+#include "ops/linear/pack.h"
 
 namespace mamba3 {
 namespace {
@@ -37,6 +40,11 @@ DType wanted_type(const Recipe& recipe, const Parameter& p) {
 // Values between two reports of progress: a fifth of a second of the slowest search.
 constexpr std::int64_t kValuesAtOnce = std::int64_t{1} << 20;
 
+// As many rows as that, in whole tiles.
+std::int64_t rows_at_once(std::int64_t width) {
+  return std::max(cpu::kTileRows, kValuesAtOnce / width / cpu::kTileRows * cpu::kTileRows);
+}
+
 class Quantizer {
  public:
   Quantizer(const Checkpoint& checkpoint, const QuantizeOptions& options, const QuantizeProgress& progress)
@@ -51,15 +59,17 @@ class Quantizer {
       importance = options_.importance->columns(p.gguf);
     }
     const std::int64_t width = from.elements() / from.shape[0];
-    const std::int64_t at_once = std::max<std::int64_t>(1, kValuesAtOnce / width);
+    const std::int64_t at_once = rows_at_once(width);
+    const bool tiled = options_.layout == Layout::tiles && packs_in_place(type.stored, p.shape);
     SquaredError sum;
     for (std::int64_t row = 0; row < from.shape[0]; row += at_once) {
       const std::int64_t rows = std::min(at_once, from.shape[0] - row), bytes = *bytes_of(type.stored, width);
       const TensorView part = rows_of(from, row, rows);
       const auto to =
           out.subspan(static_cast<std::size_t>(row * bytes), static_cast<std::size_t>(rows * bytes));
-      store(p, part, type.stored, importance, to);
-      const SquaredError off = squared_error(part, {type.stored, part.shape, to});
+      const TensorView written{type.stored, part.shape, to, tiled};
+      store(p, part, written, importance, to);
+      const SquaredError off = squared_error(part, written);
       sum.error += off.error;
       sum.total += off.total;
       done_ += rows * width;
@@ -69,18 +79,23 @@ class Quantizer {
   }
 
  private:
-  void store(const Parameter& p, const TensorView& from, DType type, const float* importance,
+  // Fills `to`, the bytes of `as`.
+  void store(const Parameter& p, const TensorView& from, const TensorView& as, const float* importance,
              std::span<std::byte> to) {
+    if (as.tiled) rows_.resize(to.size());
+    const std::span<std::byte> rows = as.tiled ? std::span(rows_) : to;
     try {
-      store_tensor(from, type, importance, to);
+      store_tensor(from, as.dtype, importance, rows);
     } catch (const Error& error) {
       fail(error.code(), "{}: tensor {}: {}", checkpoint_.name, p.gguf, error.what());
     }
+    if (as.tiled) pack(matrix_of({as.dtype, as.shape, rows}), to.data());
   }
 
   const Checkpoint& checkpoint_;
   const QuantizeOptions& options_;
   const QuantizeProgress& progress_;
+  std::vector<std::byte> rows_;  // what is packed next
   std::int64_t done_ = 0, all_ = 0;
 };
 
@@ -97,12 +112,17 @@ void refuse_requantizing(const Checkpoint& checkpoint, const std::vector<Planned
   }
 }
 
-GgufMetadata traces(const ImportanceMatrix* importance) {
-  if (importance == nullptr) return {};
-  return {{"quantize.imatrix.file", importance->file},
-          {"quantize.imatrix.dataset", importance->dataset},
-          {"quantize.imatrix.entries_count", static_cast<std::int32_t>(importance->entries.size())},
-          {"quantize.imatrix.chunks_count", static_cast<std::int32_t>(importance->chunks)}};
+GgufMetadata traces(const QuantizeOptions& options) {
+  GgufMetadata metadata;
+  append_layout(options.layout, metadata);
+  const ImportanceMatrix* importance = options.importance;
+  if (importance == nullptr) return metadata;
+  metadata.insert(metadata.end(),
+                  {{"quantize.imatrix.file", importance->file},
+                   {"quantize.imatrix.dataset", importance->dataset},
+                   {"quantize.imatrix.entries_count", static_cast<std::int32_t>(importance->entries.size())},
+                   {"quantize.imatrix.chunks_count", static_cast<std::int32_t>(importance->chunks)}});
+  return metadata;
 }
 
 }  // namespace
@@ -143,15 +163,15 @@ std::vector<QuantizedTensor> quantize(const Checkpoint& checkpoint, const std::f
   for (const PlannedType& type : planned) types.push_back(type.stored);
   std::vector<QuantizedTensor> report;
   Quantizer quantizer(checkpoint, options, progress);
-  write_model_gguf(checkpoint, path, recipe.file_type, types, traces(options.importance),
+  write_model_gguf(checkpoint, path, recipe.file_type, types, traces(options),
                    [&](std::size_t i, std::span<std::byte> out) {
                      report.push_back(quantizer.fill(checkpoint.parameters[i], planned[i], out));
                    });
   return report;
 }
 
-void save_gguf(const Checkpoint& checkpoint, const std::filesystem::path& path, DType type) {
-  quantize(checkpoint, path, uniform_recipe(type), {.allow_requantize = true});
+void save_gguf(const Checkpoint& checkpoint, const std::filesystem::path& path, DType type, Layout layout) {
+  quantize(checkpoint, path, uniform_recipe(type), {.allow_requantize = true, .layout = layout});
 }
 
 }  // namespace mamba3

@@ -47,6 +47,7 @@ struct QuantizedTensor {
 struct QuantizeOptions {
   const ImportanceMatrix* importance = nullptr;  ///< of this model (load_importance)
   bool allow_requantize = false;                 ///< quantized matrices may become another type
+  Layout layout = Layout::rows;
 };
 
 /// Called as work goes on: values that are done, of all.

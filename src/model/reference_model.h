@@ -16,6 +16,7 @@
 #include "core/error.h"
 #include "mixers/mamba3/reference.h"
 #include "model/checkpoint.h"
+#include "model/rows.h"
 
 namespace mamba3::reference {
 
@@ -23,10 +24,14 @@ namespace mamba3::reference {
 template <typename T>
 Values<T> values_of(const TensorView& tensor) {
   Values<T> values(tensor.elements());
-  if constexpr (std::is_same_v<T, double>) {
-    to_double(tensor.dtype, tensor.bytes.data(), tensor.elements(), values.data());
-  } else {
-    to_float(tensor.dtype, tensor.bytes.data(), tensor.elements(), values.data());
+  const StoredRows rows(tensor);
+  std::vector<std::byte> memory;
+  for (std::int64_t i = 0; i < rows.count(); ++i) {
+    if constexpr (std::is_same_v<T, double>) {
+      to_double(tensor.dtype, rows.row(i, memory), rows.width(), &values[i * rows.width()]);
+    } else {
+      to_float(tensor.dtype, rows.row(i, memory), rows.width(), &values[i * rows.width()]);
+    }
   }
   return values;
 }

@@ -5,32 +5,24 @@
 
 #include "core/threads.h"
 #include "model/gguf_metadata.h"
+#include "model/rows.h"
 
 namespace mamba3 {
-namespace {
-
-// Rows are what is converted at once: a matrix's rows are whole blocks, and vectors have rows of one value.
-struct Rows {
-  std::int64_t count, width;
-
-  explicit Rows(const TensorView& tensor)
-      : count(tensor.shape.empty() ? 1 : tensor.shape[0]), width(count > 0 ? tensor.elements() / count : 0) {}
-};
-
-}  // namespace
 
 void store_tensor(const TensorView& from, DType type, const float* importance, std::span<std::byte> to) {
-  if (from.dtype == type) {
-    std::memcpy(to.data(), from.bytes.data(), to.size());
-    return;
-  }
-  const Rows rows(from);
-  const std::int64_t from_bytes = *bytes_of(from.dtype, rows.width), to_bytes = *bytes_of(type, rows.width);
-  parallel_ranges(rows.count, [&](std::int64_t first, std::int64_t last) {
-    std::vector<float> row(static_cast<std::size_t>(rows.width));
+  const StoredRows rows(from);
+  const std::int64_t to_bytes = *bytes_of(type, rows.width());
+  parallel_ranges(rows.count(), [&](std::int64_t first, std::int64_t last) {
+    std::vector<float> values(static_cast<std::size_t>(rows.width()));
+    std::vector<std::byte> memory;
     for (std::int64_t i = first; i < last; ++i) {
-      to_float(from.dtype, from.bytes.data() + i * from_bytes, rows.width, row.data());
-      from_float(type, row.data(), rows.width, to.data() + i * to_bytes, importance);
+      const std::byte* row = rows.row(i, memory);
+      if (from.dtype == type) {
+        std::memcpy(to.data() + i * to_bytes, row, static_cast<std::size_t>(to_bytes));
+        continue;
+      }
+      to_float(from.dtype, row, rows.width(), values.data());
+      from_float(type, values.data(), rows.width(), to.data() + i * to_bytes, importance);
     }
   });
 }
@@ -40,14 +32,14 @@ double SquaredError::relative_rms() const {
 }
 
 SquaredError squared_error(const TensorView& a, const TensorView& b) {
-  const Rows rows(a);
-  const std::int64_t a_bytes = *bytes_of(a.dtype, rows.width), b_bytes = *bytes_of(b.dtype, rows.width);
-  std::vector<SquaredError> parts(static_cast<std::size_t>(rows.count));
-  parallel_ranges(rows.count, [&](std::int64_t first, std::int64_t last) {
-    std::vector<float> x(static_cast<std::size_t>(rows.width)), y(x.size());
+  const StoredRows a_rows(a), b_rows(b);
+  std::vector<SquaredError> parts(static_cast<std::size_t>(a_rows.count()));
+  parallel_ranges(a_rows.count(), [&](std::int64_t first, std::int64_t last) {
+    std::vector<float> x(static_cast<std::size_t>(a_rows.width())), y(x.size());
+    std::vector<std::byte> memory;
     for (std::int64_t i = first; i < last; ++i) {
-      to_float(a.dtype, a.bytes.data() + i * a_bytes, rows.width, x.data());
-      to_float(b.dtype, b.bytes.data() + i * b_bytes, rows.width, y.data());
+      to_float(a.dtype, a_rows.row(i, memory), a_rows.width(), x.data());
+      to_float(b.dtype, b_rows.row(i, memory), b_rows.width(), y.data());
       SquaredError part;
       for (std::size_t j = 0; j < x.size(); ++j) {
         const double off = double{y[j]} - x[j];

@@ -1,16 +1,17 @@
 #include "model/weights.h"
 
+#include <cstring>
+
 #include "core/mapped_file.h"
 #include "core/threads.h"
+#include "model/rows.h"
 #include "ops/linear/pack.h"
 
 namespace mamba3 {
 namespace {
 
-constexpr std::int64_t kAlignment = 64;
-
-std::int64_t aligned(std::int64_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+bool is_aligned(const TensorView& tensor, std::size_t bytes) {
+  return reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % bytes == 0;
 }
 
 // What a matrix is packed as: the rows that steer the dynamics in float32 whatever the file has, since their
@@ -21,49 +22,77 @@ DType packed_type(const Parameter& parameter, DType stored) {
 
 AlignedFloats to_floats(const TensorView& tensor) {
   AlignedFloats values(static_cast<std::size_t>(tensor.elements()));
-  const std::int64_t width = tensor.shape.back(), rows = tensor.elements() / width;
-  const std::int64_t row_bytes = *bytes_of(tensor.dtype, width);
-  parallel_ranges(rows, [&](std::int64_t first, std::int64_t last) {
-    to_float(tensor.dtype, tensor.bytes.data() + first * row_bytes, (last - first) * width,
-             values.data() + first * width);
+  const StoredRows rows(tensor);
+  parallel_ranges(rows.count(), [&](std::int64_t first, std::int64_t last) {
+    std::vector<std::byte> memory;
+    for (std::int64_t i = first; i < last; ++i) {
+      to_float(tensor.dtype, rows.row(i, memory), rows.width(), values.data() + i * rows.width());
+    }
   });
   return values;
 }
 
+// A matrix on its way into the products.
+struct Source {
+  const Parameter& parameter;
+  const TensorView& tensor;
+  DType type = packed_type(parameter, tensor.dtype);
+
+  std::int64_t rows() const { return parameter.shape[0]; }
+  std::int64_t cols() const { return parameter.shape[1]; }
+  bool lies_ready() const {
+    return tensor.tiled && type == tensor.dtype && is_aligned(tensor, kPackedAlignment);
+  }
+  // Of its own: none when it lies ready.
+  std::size_t memory() const {
+    if (lies_ready()) return 0;
+    const auto bytes = static_cast<std::size_t>(packed_bytes(type, rows(), cols()));
+    return (bytes + kPackedAlignment - 1) / kPackedAlignment * kPackedAlignment;
+  }
+  PackedMatrix packed_to(std::byte* place) const {
+    if (type != tensor.dtype) {
+      const AlignedFloats values = to_floats(tensor);
+      return pack({type, rows(), cols(), reinterpret_cast<const std::byte*>(values.data())}, place);
+    }
+    if (!tensor.tiled) return pack(matrix_of(tensor), place);
+    std::memcpy(place, tensor.bytes.data(), tensor.bytes.size());
+    return tiles_at(place);
+  }
+  PackedMatrix tiles_at(const std::byte* place) const {
+    return {.dtype = type, .rows = rows(), .cols = cols(), .tiles = place};
+  }
+};
+
 }  // namespace
 
 Weights::Weights(const Checkpoint& checkpoint, bool exact) : checkpoint_(checkpoint) {
-  std::int64_t bytes = 0;
+  std::size_t bytes = 0;
   const auto each_matrix = [&](const auto& work) {
     for (const Parameter& parameter : checkpoint.parameters) {
-      if (parameter.shape.size() == 2) work(parameter, checkpoint.tensor(parameter.name));
+      if (parameter.shape.size() == 2) work(Source{parameter, checkpoint.tensor(parameter.name)});
     }
   };
-  each_matrix([&](const Parameter& p, const TensorView& tensor) {
-    bytes += aligned(packed_bytes(packed_type(p, tensor.dtype), p.shape[0], p.shape[1]));
-  });
-  memory_ = HugeMemory(static_cast<std::size_t>(bytes));
+  each_matrix([&](const Source& source) { bytes += source.memory(); });
+  memory_ = HugeMemory(bytes);
   std::byte* place = memory_.data();
-  each_matrix([&](const Parameter& p, const TensorView& tensor) {
-    const DType type = packed_type(p, tensor.dtype);
+  each_matrix([&](const Source& source) {
+    const Parameter& p = source.parameter;
     PackedMatrix& W = matrices_[p.name];
-    if (type == tensor.dtype) {
-      W = pack(matrix_of(tensor), place);
-    } else {
-      const AlignedFloats values = to_floats(tensor);
-      W = pack({type, p.shape[0], p.shape[1], reinterpret_cast<const std::byte*>(values.data())}, place);
-    }
+    W = source.lies_ready() ? source.tiles_at(source.tensor.bytes.data()) : source.packed_to(place);
     W.exact = exact || p.precision == Precision::exact;
     W.name = p.name;
-    place += aligned(packed_bytes(type, p.shape[0], p.shape[1]));
-    give_back_pages(tensor.bytes);
+    place += source.memory();
+    if (source.lies_ready()) {
+      if (getenv("MAMBA3_POP")) map_pages(source.tensor.bytes);
+    } else {
+      give_back_pages(source.tensor.bytes);
+    }
   });
 }
 
 const float* Weights::vector(const std::string& parameter) {
   const TensorView& tensor = checkpoint_.tensor(parameter);
-  if (tensor.dtype == DType::f32 &&
-      reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % alignof(float) == 0) {
+  if (tensor.dtype == DType::f32 && is_aligned(tensor, alignof(float))) {
     return reinterpret_cast<const float*>(tensor.bytes.data());
   }
   return vectors_.emplace_back(to_floats(tensor)).data();

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "core/error.h"
+#include "model/store.h"
 #include "selftest/compare.h"
 #include "selftest/convert.h"
 
@@ -39,13 +40,10 @@ std::shared_ptr<const Checkpoint> in_bf16(const Checkpoint& stored) {
   for (const Parameter& parameter : rounded.parameters) {
     if (parameter.precision != mamba3::Precision::weight) continue;
     TensorView& tensor = rounded.tensors.at(parameter.name);
-    std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
-    to_float(tensor.dtype, tensor.bytes.data(), tensor.elements(), values.data());
     const auto bytes = std::make_shared<std::vector<std::byte>>(
         static_cast<std::size_t>(*bytes_of(DType::bf16, tensor.elements())));
-    from_float(DType::bf16, values.data(), tensor.elements(), bytes->data());
-    tensor.dtype = DType::bf16;
-    tensor.bytes = *bytes;
+    store_tensor(tensor, DType::bf16, nullptr, *bytes);
+    tensor = {DType::bf16, tensor.shape, *bytes};
     rounded.owners.push_back(bytes);
   }
   return std::make_shared<const Checkpoint>(std::move(rounded));

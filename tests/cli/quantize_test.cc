@@ -86,8 +86,37 @@ TEST_F(QuantizeCommand, RefusesWhatItCannotDo) {
 
 TEST_F(QuantizeCommand, RefusesTextsThatAreTooShortAndEmptyWindows) {
   expect_refused(run({"imatrix", "-m", model.path(), "-f", "-", "-o", imatrix}, "abc"), {"standard input"});
-  expect_refused(run({"imatrix", "-m", model.path(), "-f", text(), "-o", imatrix, "--window", "0"}), {"--window"});
+  expect_refused(run({"imatrix", "-m", model.path(), "-f", text(), "-o", imatrix, "--window", "0"}),
+                 {"--window"});
   EXPECT_FALSE(std::filesystem::exists(imatrix));
+}
+
+TEST_F(QuantizeCommand, TilesRunAndAreTurnedBack) {
+  const std::string rows = (folder / "rows.gguf").string(), back = (folder / "back.gguf").string();
+  for (const char* command : {"quantize", "convert"}) {
+    ASSERT_EQ(run({command, model.path(), rows, "--type", "q8_0", "--layout", "rows"}).exit, 0);
+    ASSERT_EQ(run({command, model.path(), target, "--type", "q8_0", "--layout", "tiles"}).exit, 0);
+    EXPECT_NE(test::read_file(target), test::read_file(rows));
+    const Finished shown = run({"info", target, "--check"});
+    EXPECT_EQ(shown.exit, 0) << shown.err;
+    EXPECT_NE(shown.out.find("mamba3.layout = tiles16"), std::string::npos) << shown.out;
+    EXPECT_NE(shown.out.find("in tiles"), std::string::npos) << shown.out;
+    EXPECT_EQ(run({"info", rows}).out.find("in tiles"), std::string::npos);
+    const auto text = [&](const std::string& path) {
+      return run({"run", "-m", path, "-p", "Hello", "-n", "9", "--temp", "0"}).out;
+    };
+    EXPECT_EQ(text(target), text(rows));
+    ASSERT_EQ(run({"convert", target, back, "--type", "q8_0"}).exit, 0);
+    const json a = json::parse(run({"info", rows, "--json"}).out),
+               b = json::parse(run({"info", back, "--json"}).out);
+    EXPECT_EQ(a.at("tensors"), b.at("tensors"));
+    EXPECT_EQ(text(back), text(rows));
+  }
+  const std::string other = (folder / "other").string();
+  expect_refused(run({"quantize", model.path(), target, "--type", "q8_0", "--layout", "columns"}),
+                 {"--layout", "columns"});
+  expect_refused(run({"convert", model.path(), other, "--layout", "tiles"}), {"--layout", ".gguf"});
+  EXPECT_FALSE(std::filesystem::exists(other));
 }
 
 TEST_F(QuantizeCommand, TypesThatCannotBeRunAreListedAndNamed) {

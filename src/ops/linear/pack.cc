@@ -70,6 +70,11 @@ std::int64_t packed_bytes(DType type, std::int64_t rows, std::int64_t cols) {
   return tiles_of(rows) * tile_bytes(fields_of(type), cols);
 }
 
+bool packs_in_place(DType type, const Shape& shape) {
+  return shape.size() == 2 && has_kernels(type) && shape[0] % kTileRows == 0 &&
+         shape[1] % fields_of(type).elements == 0;
+}
+
 PackedMatrix pack(const Matrix& W, std::byte* memory) {
   const BlockFields& f = fields_of(W.dtype);
   const std::int64_t bytes = tile_bytes(f, W.cols), stride = W.row_bytes();
@@ -82,25 +87,28 @@ PackedMatrix pack(const Matrix& W, std::byte* memory) {
   return {.dtype = W.dtype, .rows = W.rows, .cols = W.cols, .tiles = memory};
 }
 
-void unpack_row(const PackedMatrix& W, std::int64_t row, float* out) {
+void unpack_stored(const PackedMatrix& W, std::int64_t row, std::vector<std::byte>& out) {
   const BlockFields& f = fields_of(W.dtype);
   const auto planes = planes_of(f, W.cols);
   const std::byte* tile = W.tiles + row / kTileRows * tile_bytes(f, W.cols);
-  thread_local std::vector<std::byte> stored;
   const std::int64_t blocks = blocks_of(f, W.cols);
-  stored.resize(static_cast<std::size_t>(blocks * f.bytes));
+  out.resize(static_cast<std::size_t>(blocks * f.bytes));
   for (std::size_t i = 0; i < f.fields.size(); ++i) {
     const Field& field = f.fields[i];
     for (std::int64_t b = 0; b < blocks; ++b) {
-      std::byte* to = stored.data() + b * f.bytes + field.offset;
-      const std::byte* from =
-          tile + planes[i] + (b * field.units * kTileRows + row % kTileRows) * field.unit;
+      std::byte* to = out.data() + b * f.bytes + field.offset;
+      const std::byte* from = tile + planes[i] + (b * field.units * kTileRows + row % kTileRows) * field.unit;
       for (std::int64_t u = 0; u < field.units; ++u) {
         std::memcpy(to + u * field.unit, from + u * kTileRows * field.unit,
                     static_cast<std::size_t>(field.unit));
       }
     }
   }
+}
+
+void unpack_row(const PackedMatrix& W, std::int64_t row, float* out) {
+  thread_local std::vector<std::byte> stored;
+  unpack_stored(W, row, stored);
   to_float(W.dtype, stored.data(), W.cols, out);
 }
 

@@ -14,10 +14,18 @@ namespace mamba3 {
 /// Error(unsupported) for a type without kernels.
 std::int64_t packed_bytes(DType type, std::int64_t rows, std::int64_t cols);
 
-/// Packs W into `memory`, packed_bytes(W) long and aligned to 64; shared among the threads.
-PackedMatrix pack(const Matrix& W, std::byte* memory);
+/// Whether the packed form of such a tensor takes exactly the bytes of its rows, so that it may take their
+/// place: a matrix of a type with kernels, with a multiple of 16 rows and no half-filled block.
+bool packs_in_place(DType type, const Shape& shape);
 
-/// Row `row` of W as float32: out [W.cols].
+/// Packs W into `memory`, packed_bytes(W) long; shared among the threads. Products ask for memory that is
+/// aligned to kPackedAlignment.
+PackedMatrix pack(const Matrix& W, std::byte* memory);
+inline constexpr std::size_t kPackedAlignment = 64;  ///< a vector of 16 floats, and a line of cache
+
+/// Row `row` of W as it was before it was packed, half-filled blocks whole.
+void unpack_stored(const PackedMatrix& W, std::int64_t row, std::vector<std::byte>& out);
+/// The same as float32: out [W.cols].
 void unpack_row(const PackedMatrix& W, std::int64_t row, float* out);
 
 /// Rows [first, first + count) of W as a matrix of their own; `first` is a multiple of 16.
@@ -28,7 +36,8 @@ class OwnMatrix {
  public:
   OwnMatrix() = default;
   explicit OwnMatrix(const Matrix& W, bool exact = false)
-      : memory_(static_cast<std::size_t>(packed_bytes(W.dtype, W.rows, W.cols))), view_(pack(W, memory_.data())) {
+      : memory_(static_cast<std::size_t>(packed_bytes(W.dtype, W.rows, W.cols))),
+        view_(pack(W, memory_.data())) {
     view_.exact = exact;
   }
   const PackedMatrix& view() const { return view_; }
