@@ -20,6 +20,9 @@ namespace {
 // rows under a tenth of the products), and its activations must stay small beside the weights.
 constexpr std::int64_t kWindowRows = 512;
 
+// Rows of a batch whose norms are worth another thread: some microseconds of work.
+constexpr std::int64_t kRowsWorthSharing = 16;
+
 // Turns the checkpoint's tensors into what the layers take. Matrices and aligned float32 vectors stay where
 // they are.
 class WeightSource {
@@ -111,12 +114,14 @@ struct Network::Impl {
     }
   }
 
-  // norm over the window's tokens, shared by the threads.
-  void norm_rows(const NormWeights& weights, const RowWindow& window, const float* x, float* out) const {
-    parallel_ranges(window.tokens(), [&](std::int64_t first, std::int64_t last) {
+  // norm over the window's tokens, shared by the threads in pieces of `grain` rows or more.
+  void norm_rows(const NormWeights& weights, const RowWindow& window, const float* x, float* out,
+                 std::int64_t grain = 1) const {
+    const auto work = [&](std::int64_t first, std::int64_t last) {
       const std::int64_t at = (window.begin + first) * weights.width;
       norm(device, weights, x + at, last - first, out + at);
-    });
+    };
+    parallel_ranges(window.tokens(), work, grain);
   }
 
   void forward_layer(const Exec& exec, const Layer& layer, const RowWindow& window, float* residual,
@@ -219,6 +224,7 @@ void Network::step(Arena& arena, std::span<const TokenId> ids, std::span<Network
   const Arena::Scope scope(arena);
   const Exec exec{net.device, &arena};
   const std::int64_t batch = std::ssize(ids), D = config().d_model;
+  const RowWindow rows{.position = 0, .rows = batch, .begin = 0, .end = batch};
   auto* residual = arena.take<float>(batch * D);
   auto* normed = arena.take<float>(batch * D);
   auto* out = arena.take<float>(batch * D);
@@ -227,11 +233,11 @@ void Network::step(Arena& arena, std::span<const TokenId> ids, std::span<Network
   for (std::size_t i = 0; i < net.layers.size(); ++i) {
     const Layer& layer = net.layers[i];
     for (std::int64_t b = 0; b < batch; ++b) places[b] = {&states[b]->layers[i], states[b]->position};
-    norm(net.device, layer.norm, residual, batch, normed);
+    net.norm_rows(layer.norm, rows, residual, normed, kRowsWorthSharing);
     mamba3_step(exec, config().mixer, layer.mixer, normed, out, {places, static_cast<std::size_t>(batch)});
     add(residual, out, batch * D);
     if (!net.has_mlp()) continue;
-    norm(net.device, layer.norm2, residual, batch, normed);
+    net.norm_rows(layer.norm2, rows, residual, normed, kRowsWorthSharing);
     mlp_step(exec, layer.mlp, normed, batch, out);
     add(residual, out, batch * D);
   }

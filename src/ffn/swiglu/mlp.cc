@@ -58,7 +58,11 @@ void mlp_step(const Exec& exec, const MlpWeights& w, const float* x, std::int64_
   auto* gate = exec.arena->take<float>(rows * w.up.rows);
   linear_step(exec.device, w.up, x, rows, value);
   linear_step(exec.device, w.gate, x, rows, gate);
-  swiglu(exec.device, value, gate, rows * w.up.rows);
+  constexpr std::int64_t kWorthSharing = 8192;  // some microseconds of exponentials
+  const auto activate = [&](std::int64_t first, std::int64_t last) {
+    swiglu(exec.device, value + first, gate + first, last - first);
+  };
+  parallel_ranges(rows * w.up.rows, activate, kWorthSharing);
   linear_step(exec.device, w.down, value, rows, out);
 }
 
