@@ -42,8 +42,9 @@ void parallel_each(std::int64_t count, const Work& work) {
       const_cast<Plain*>(&work));
 }
 
-/// Pieces [0, count) in as many runs as there are threads: thread i takes those of run i, one by one, then what
-/// others have left. Loops over the same rows so find a row's data in the cache of the core that made it.
+/// Pieces [0, count) in as many runs as there are threads: thread i takes those of run i, one by one, then
+/// what others have left. Loops over the same rows so find a row's data in the cache of the core that made
+/// it.
 class Runs {
  public:
   explicit Runs(std::int64_t count) : count_(count), next_(static_cast<std::size_t>(threads())) {
@@ -54,7 +55,8 @@ class Runs {
     for (std::size_t i = 0; i < next_.size(); ++i) {
       const std::size_t run = (static_cast<std::size_t>(thread_index()) + i) % next_.size();
       const std::int64_t end = begin_of(run + 1);
-      for (std::int64_t piece; (piece = next_[run].piece.fetch_add(1, std::memory_order_relaxed)) < end;) work(piece);
+      for (std::int64_t piece; (piece = next_[run].piece.fetch_add(1, std::memory_order_relaxed)) < end;)
+        work(piece);
     }
   }
 

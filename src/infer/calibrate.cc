@@ -25,8 +25,7 @@ class Collector : public LinearObserver {
   explicit Collector(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {
     for (const Parameter* p : product_matrices(checkpoint.parameters)) {
       const auto width = static_cast<std::size_t>(p->shape.back());
-      of_name_[p->name] =
-          &sums_.emplace_back(Sums{p->gguf, std::vector<double>(width), 0});
+      of_name_[p->name] = &sums_.emplace_back(Sums{p->gguf, std::vector<double>(width), 0});
     }
   }
 

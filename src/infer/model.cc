@@ -11,7 +11,8 @@ namespace mamba3 {
 namespace {
 
 bool is_quantized_model(const Checkpoint& checkpoint) {
-  return std::ranges::any_of(checkpoint.tensors, [](const auto& tensor) { return is_quantized(tensor.second.dtype); });
+  return std::ranges::any_of(checkpoint.tensors,
+                             [](const auto& tensor) { return is_quantized(tensor.second.dtype); });
 }
 
 Model model_of(Checkpoint checkpoint, Activations activations) {

@@ -16,9 +16,13 @@
 namespace mamba3 {
 namespace {
 
-// Rows of one window of a prefill: two blocks of the products (ops/linear), so that each weight is read once for 128
-// rows or more, while its activations stay small beside the weights: 512 rows read no faster and took 10 MB more.
+// Rows of one window of a prefill: two blocks of the products (ops/linear), so that each weight is read once
+// for 128 rows or more, while its activations stay small beside the weights: 512 rows read no faster and took
+// 10 MB more.
 constexpr std::int64_t kWindowRows = 256;
+
+// Rows of a batch whose norms are worth another thread: some microseconds of work.
+constexpr std::int64_t kRowsWorthSharing = 16;
 
 struct Layer {
   NormWeights norm;
@@ -82,12 +86,14 @@ struct Network::Impl {
     }
   }
 
-  // norm over the window's tokens, shared by the threads.
-  void norm_rows(const NormWeights& weights, const RowWindow& window, const float* x, float* out) const {
-    parallel_ranges(window.tokens(), [&](std::int64_t first, std::int64_t last) {
-      const std::int64_t at = (window.begin + first) * weights.width;
-      norm(device, weights, x + at, last - first, out + at);
-    });
+  // norm over the window's tokens, shared by the threads in pieces of `grain` rows or more.
+  void norm_rows(const NormWeights& by, const RowWindow& window, const float* x, float* out,
+                 std::int64_t grain = 1) const {
+    const auto work = [&](std::int64_t first, std::int64_t last) {
+      const std::int64_t at = (window.begin + first) * by.width;
+      norm(device, by, x + at, last - first, out + at);
+    };
+    parallel_ranges(window.tokens(), work, grain);
   }
 
   void forward_layer(const Exec& exec, const Layer& layer, const RowWindow& window, float* residual,
@@ -193,6 +199,7 @@ void Network::step(Arena& arena, std::span<const TokenId> ids, std::span<Network
   const Arena::Scope scope(arena);
   const Exec exec{net.device, &arena};
   const std::int64_t batch = std::ssize(ids), D = config().d_model;
+  const RowWindow rows{.position = 0, .rows = batch, .begin = 0, .end = batch};
   auto* residual = arena.take<float>(batch * D);
   auto* normed = arena.take<float>(batch * D);
   auto* out = arena.take<float>(batch * D);
@@ -201,11 +208,11 @@ void Network::step(Arena& arena, std::span<const TokenId> ids, std::span<Network
   for (std::size_t i = 0; i < net.layers.size(); ++i) {
     const Layer& layer = net.layers[i];
     for (std::int64_t b = 0; b < batch; ++b) places[b] = {&states[b]->layers[i], states[b]->position};
-    norm(net.device, layer.norm, residual, batch, normed);
+    net.norm_rows(layer.norm, rows, residual, normed, kRowsWorthSharing);
     mamba3_step(exec, config().mixer, layer.mixer, normed, out, {places, static_cast<std::size_t>(batch)});
     add(residual, out, batch * D);
     if (!net.has_mlp()) continue;
-    norm(net.device, layer.norm2, residual, batch, normed);
+    net.norm_rows(layer.norm2, rows, residual, normed, kRowsWorthSharing);
     mlp_forward(exec, layer.mlp, normed, batch, out);
     add(residual, out, batch * D);
   }

@@ -76,6 +76,35 @@ TEST_F(CApi, ForkedAndLoadedSessionsGoOnWithTheSameBits) {
   EXPECT_EQ(logits(loaded), logits(s.get()));
 }
 
+TEST_F(CApi, ABatchGivesWhatItsSessionsGiveAlone) {
+  const auto a = session(), b = session(), c = session(), alone = session();
+  ASSERT_EQ(mamba3_session_prefill(b.get(), ids_.data(), ids_.size()), MAMBA3_OK);
+  ASSERT_EQ(mamba3_session_prefill(alone.get(), ids_.data(), ids_.size()), MAMBA3_OK);
+  mamba3_session* const sessions[] = {a.get(), b.get(), c.get()};
+  for (const mamba3_token id : {3, 1, 4, 1, 5}) {
+    const mamba3_token ids[] = {2, id, 0};
+    ASSERT_EQ(mamba3_session_step_batch(sessions, ids, 3), MAMBA3_OK) << mamba3_last_error();
+    ASSERT_EQ(mamba3_session_compute_logits(sessions, 3), MAMBA3_OK) << mamba3_last_error();
+    ASSERT_EQ(mamba3_session_step(alone.get(), id), MAMBA3_OK);
+    EXPECT_EQ(logits(b.get()), logits(alone.get()));
+  }
+  EXPECT_EQ(mamba3_session_position(a.get()), 5);
+}
+
+TEST_F(CApi, RewoundSessionsGoOnAsIfNothingHadBeenRead) {
+  const auto s = session(), straight = session();
+  for (mamba3_session* each : {s.get(), straight.get()}) {
+    ASSERT_EQ(mamba3_session_prefill(each, ids_.data(), 3), MAMBA3_OK);
+  }
+  ASSERT_EQ(mamba3_session_prefill(s.get(), ids_.data() + 3, 4), MAMBA3_OK);
+  EXPECT_EQ(mamba3_session_rewindable(s.get()), 7);
+  ASSERT_EQ(mamba3_session_rewind(s.get(), 4), MAMBA3_OK) << mamba3_last_error();
+  EXPECT_EQ(mamba3_session_position(s.get()), 3);
+  EXPECT_EQ(logits(s.get()), logits(straight.get()));
+  for (mamba3_session* each : {s.get(), straight.get()}) ASSERT_EQ(mamba3_session_step(each, 9), MAMBA3_OK);
+  EXPECT_EQ(logits(s.get()), logits(straight.get()));
+}
+
 TEST_F(CApi, SamplersDrawWhatCppDraws) {
   mamba3_sampler_options options = mamba3_sampler_defaults();
   options.seed = 5, options.temperature = 1.5f, options.min_p = 0, options.repeat_penalty = 1.3f;

@@ -35,6 +35,33 @@ TEST_F(CApi, RefusesWrongTextsAndIds) {
   EXPECT_EQ(none, nullptr);
 }
 
+TEST_F(CApi, RefusesWrongBatchesAndRewinds) {
+  const auto s = session(), t = session();
+  mamba3_session* const both[] = {s.get(), t.get()};
+  mamba3_session* const twice[] = {s.get(), s.get()};
+  mamba3_session* const hole[] = {s.get(), nullptr};
+  const mamba3_token ids[] = {1, 2}, outside[] = {1, 64};
+  const auto refused = [](mamba3_status status, const char* word) {
+    expect_failure(MAMBA3_INVALID_ARGUMENT, status, word);
+  };
+  refused(mamba3_session_step_batch(both, ids, 0), "at least one");
+  refused(mamba3_session_step_batch(nullptr, ids, 2), "sessions is null");
+  refused(mamba3_session_step_batch(both, nullptr, 2), "ids is null");
+  refused(mamba3_session_step_batch(hole, ids, 2), "a session of the batch is null");
+  refused(mamba3_session_step_batch(twice, ids, 2), "twice");
+  refused(mamba3_session_step_batch(both, outside, 2), "64");
+  refused(mamba3_session_compute_logits(both, 2), "first token");
+  refused(mamba3_session_compute_logits(nullptr, 1), "sessions is null");
+  EXPECT_EQ(mamba3_session_position(s.get()), 0) << "a refused batch moved a session";
+  refused(mamba3_session_rewind(s.get(), 1), "expected 0 to 0");
+  refused(mamba3_session_rewind(nullptr, 1), "null");
+  ASSERT_EQ(mamba3_session_prefill(s.get(), ids, 2), MAMBA3_OK);
+  refused(mamba3_session_rewind(s.get(), 3), "expected 0 to 2");
+  refused(mamba3_session_rewind(s.get(), -1), "-1 tokens");
+  EXPECT_EQ(mamba3_session_position(s.get()), 2);
+  EXPECT_EQ(mamba3_session_rewindable(nullptr), 0);
+}
+
 TEST_F(CApi, RefusesWrongFiles) {
   mamba3_model* model = nullptr;
   expect_failure(MAMBA3_NOT_FOUND, mamba3_model_load((folder_ / "nothing").c_str(), &model), "nothing");

@@ -1,6 +1,7 @@
 // State files that are sound by their checksum and hostile in what they say.
 #include <xxhash.h>
 
+#include <cstdint>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -11,7 +12,7 @@
 namespace mamba3::test {
 namespace {
 
-constexpr std::size_t kPositionAt = 24, kFirstTailAt = 64;  // docs/formats.md
+constexpr std::size_t kVersionAt = 8, kPositionAt = 24, kHiddenAt = 48, kFirstTailAt = 64;  // docs/formats.md
 
 class HostileState : public testing::Test {
  protected:
@@ -55,9 +56,29 @@ TEST_F(HostileState, IsReadWhenNothingIsWrong) {
 // A tail reaches back to the start of its chunk at most; a longer one would be continued beyond the chunk's
 // memory.
 TEST_F(HostileState, ATailLongerThanItsChunkSoFar) {
-  for (const std::int64_t tail : {7, 63, 64, -1}) {
+  for (const std::int64_t tail : {7, 63, 64, -1, 5, 0}) {  // the last two do not fit the hidden vectors
     put(kFirstTailAt, tail);
     expect_refused();
+  }
+}
+
+TEST_F(HostileState, AnotherNumberOfHiddenVectors) {
+  for (const std::int64_t hidden :
+       {std::int64_t{0}, std::int64_t{6}, std::int64_t{8}, std::int64_t{65}, INT64_MAX}) {
+    put(kHiddenAt, hidden);
+    expect_refused();
+  }
+}
+
+TEST_F(HostileState, AStateOfAnotherRelease) {
+  put(kVersionAt, 1);
+  write();
+  try {
+    Session::load(model_, path_);
+    ADD_FAILURE() << "loaded";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::unsupported);
+    EXPECT_NE(std::string(error.what()).find("version 1, expected 2"), std::string::npos) << error.what();
   }
 }
 

@@ -11,8 +11,8 @@ using test::Finished;
 using test::Program;
 
 const std::vector<std::vector<std::string>> kCommands = {
-    {"run"},        {"eval"}, {"eval", "ppl"}, {"eval", "kl"}, {"tokenize"}, {"detokenize"},
-    {"info"},       {"convert"}, {"quantize"}, {"imatrix"},    {"bench"},    {"selftest"}};
+    {"run"},  {"eval"},    {"eval", "ppl"}, {"eval", "kl"}, {"tokenize"}, {"detokenize"},
+    {"info"}, {"convert"}, {"quantize"},    {"imatrix"},    {"bench"},    {"selftest"}};
 
 TEST(Usage, SaysItsVersion) {
   const Finished result = test::run({"--version"});

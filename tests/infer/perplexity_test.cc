@@ -33,8 +33,8 @@ TEST_P(Perplexity, AgreesWithTheAuthors) {
   const Case& c = GetParam();
   const std::string text = unpack(data / "corpus" / "valid.txt.xz");
   ASSERT_GT(text.size(), 4'000'000u);
-  const Evaluation found =
-      evaluate(Model::load(data / "models" / c.model, Activations::exact), text, "valid.txt.xz", {1024, c.windows});
+  const Evaluation found = evaluate(Model::load(data / "models" / c.model, Activations::exact), text,
+                                    "valid.txt.xz", {1024, c.windows});
   EXPECT_EQ(found.tokens, c.windows * 1024);
   EXPECT_NEAR(found.nll(), c.nll, c.tolerance);
 }
@@ -61,7 +61,8 @@ TEST(Perplexity, TheDefaultModelIsNearItsOriginal) {
   const std::string text = unpack(data / "corpus" / "valid.txt.xz");
   const EvaluateOptions options{1024, 40};
   const double original =
-      evaluate(Model::load(data / "models" / "classics-siso-20m", Activations::exact), text, "valid", options).nll();
+      evaluate(Model::load(data / "models" / "classics-siso-20m", Activations::exact), text, "valid", options)
+          .nll();
   const auto path = test::fixtures().parent_path().parent_path() / "models" / "classics-siso-20m-q8_0.gguf";
   EXPECT_LE(std::filesystem::file_size(path), 23'000'000u);
   EXPECT_NEAR(evaluate(Model::load(path), text, "valid", options).nll(), original, 0.003);

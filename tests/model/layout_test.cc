@@ -115,7 +115,7 @@ TEST_P(LayoutOfFiles, TheModelIsTheSame) {
 
 INSTANTIATE_TEST_SUITE_P(Types, LayoutOfFiles,
                          testing::Values("f32", "f16", "bf16", "q8_0", "q5_0", "q4_k", "q6_k", "q4_k_m"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& each) { return std::string(each.param); });
 
 class Tiled : public testing::Test {
  protected:

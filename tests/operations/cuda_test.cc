@@ -34,12 +34,9 @@ TEST(WithoutCuda, EveryOperationRefuses) {
   expect_unsupported("norm", [&] { norm(cuda, {x.data(), nullptr, 32}, x.data(), 1, y.data()); });
   expect_unsupported("swiglu", [&] { swiglu(cuda, y.data(), x.data(), 32); });
   expect_unsupported("embedding", [&] { embedding(cuda, packed, ids, y.data()); });
-  expect_unsupported("cross_entropy",
-                     [&] { cross_entropy({cuda, &arena}, packed, x.data(), ids, &nll); });
+  expect_unsupported("cross_entropy", [&] { cross_entropy({cuda, &arena}, packed, x.data(), ids, &nll); });
   const MlpWeights mlp{packed, packed, packed};
-  expect_unsupported("mlp_forward", [&] {
-    mlp_forward({cuda, &arena}, mlp, x.data(), 1, y.data());
-  });
+  expect_unsupported("mlp_forward", [&] { mlp_forward({cuda, &arena}, mlp, x.data(), 1, y.data()); });
 
   const Mamba3Case given(mamba3_row().shapes.front(), DType::f32, cuda);
   LayerState state = given.start();

@@ -55,7 +55,8 @@ void expect_product(const Floats& found, const Stored& stored, const PackedMatri
   const Doubles weights = stored.values(), input = as_taken(x, W.cols, W);
   Doubles expected(static_cast<std::size_t>(rows * W.rows)), size = expected;
   reference::linear(weights.data(), W.rows, W.cols, input.data(), rows, expected.data());
-  // A group of quants with a minimum is a sum and what is taken off it: their magnitudes count, not what is left.
+  // A group of quants with a minimum is a sum and what is taken off it: their magnitudes count, not what is
+  // left.
   const double spread = is_quantized(W.dtype) ? 3 : 1;
   reference::linear(magnitude(weights).data(), W.rows, W.cols, magnitude(input).data(), rows, size.data());
   ASSERT_EQ(found.size(), expected.size());
@@ -100,8 +101,8 @@ TEST_P(Linear, RowsHaveBitsOfTheirOwn) {
     for (std::int64_t row = 0; row < s.rows; row += 1 + s.rows / 9) {
       for (const std::int64_t count : {1, 2, 4, 7}) {
         if (row + count > s.rows) continue;
-        EXPECT_TRUE(same_bits(rows_of(all, s.outputs, row, count),
-                              run(W.packed(), rows_of(x, s.inputs, row, count))))
+        EXPECT_TRUE(
+            same_bits(rows_of(all, s.outputs, row, count), run(W.packed(), rows_of(x, s.inputs, row, count))))
             << count << " from row " << row;
       }
     }
@@ -147,7 +148,8 @@ TEST_P(Linear, InfinitiesAndNansAreNotLost) {
     Draw draw(9);
     const std::int64_t cols = 256;
     const Stored W(type, 20, cols, draw(20 * cols));
-    for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    for (const float bad :
+         {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
       Floats x = draw(2 * cols);
       x[17] = bad;
       const Floats y = run(W.packed(), x);

@@ -38,8 +38,8 @@ Mamba3Case::Mamba3Case(const Mamba3Shape& shape, DType type, Device device, std:
     start_.h = draw(H * P * N, 0.3), start_.k = draw(R * H * N), start_.x = draw(E);
   }
   view_ = {in_proj_->exact(), dynamics_->exact(), out_proj_->exact(), pointer(dt_bias_), pointer(B_bias_),
-           pointer(C_bias_),   pointer(B_norm_),    pointer(C_norm_),    pointer(D_),       pointer(mimo_x_),
-           pointer(mimo_z_),   pointer(mimo_o_),    pointer(norm_)};
+           pointer(C_bias_),  pointer(B_norm_),   pointer(C_norm_),   pointer(D_),       pointer(mimo_x_),
+           pointer(mimo_z_),  pointer(mimo_o_),   pointer(norm_)};
 }
 
 reference::Mamba3Params<double> Mamba3Case::params() const {

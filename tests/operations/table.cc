@@ -7,8 +7,9 @@
 namespace mamba3::test {
 namespace {
 
-const std::vector<DType> kWeights = {DType::f32,  DType::f16,  DType::bf16, DType::q8_0, DType::q4_0, DType::q4_1,
-                                     DType::q5_0, DType::q5_1, DType::q4_k, DType::q5_k, DType::q6_k};
+const std::vector<DType> kWeights = {DType::f32,  DType::f16,  DType::bf16, DType::q8_0,
+                                     DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1,
+                                     DType::q4_k, DType::q5_k, DType::q6_k};
 
 Mamba3Config config(std::int64_t d_model, std::int64_t headdim, std::int64_t d_state, std::int64_t groups,
                     double rope) {
@@ -111,13 +112,8 @@ const Operation<EmbeddingShape>& embedding_row() {
 
 // The head is walked in slices of 2,048 rows.
 const Operation<CrossEntropyShape>& cross_entropy_row() {
-  static const Operation<CrossEntropyShape> row{kWeights,
-                                                {{1, 1, 32},
-                                                 {1, 61, 33},
-                                                 {5, 2047, 32},
-                                                 {3, 2048, 17},
-                                                 {130, 2049, 32},
-                                                 {2, 4097, 256}}};
+  static const Operation<CrossEntropyShape> row{
+      kWeights, {{1, 1, 32}, {1, 61, 33}, {5, 2047, 32}, {3, 2048, 17}, {130, 2049, 32}, {2, 4097, 256}}};
   return row;
 }
 
@@ -180,8 +176,7 @@ std::ostream& operator<<(std::ostream& out, const CrossEntropyShape& s) {
   return out << s.tokens << " tokens, head " << s.vocab << " x " << s.width;
 }
 std::ostream& operator<<(std::ostream& out, const MlpShape& s) {
-  return out << s.tokens << " tokens, d_model " << s.d_model << ", width "
-             << s.width;
+  return out << s.tokens << " tokens, d_model " << s.d_model << ", width " << s.width;
 }
 std::ostream& operator<<(std::ostream& out, const Mamba3Shape& s) {
   return out << s.name << ", " << s.tokens << " tokens from " << s.first << (s.resumed ? ", resumed" : "");

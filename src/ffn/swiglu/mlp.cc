@@ -50,9 +50,12 @@ void mlp_forward(const Exec& exec, const MlpWeights& w, const float* x, std::int
   auto* gate = exec.arena->take<float>(rows * F);
   const std::array products = {Product{&w.up, value}, Product{&w.gate, gate}};
   linear(exec, products, x, rows);
-  parallel_ranges(rows * F, [&](std::int64_t first, std::int64_t last) {
-    swiglu(exec.device, value + first, gate + first, last - first);
-  }, kGrain);
+  parallel_ranges(
+      rows * F,
+      [&](std::int64_t first, std::int64_t last) {
+        swiglu(exec.device, value + first, gate + first, last - first);
+      },
+      kGrain);
   linear(exec, w.down, value, rows, out);
 }
 

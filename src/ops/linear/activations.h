@@ -16,9 +16,9 @@ struct BFloatRows {
   std::int64_t stride;  ///< values from row to row
 };
 
-/// q [rows, stride] int8 in [-127, 127], x = scale q; scale [rows, scales], the largest of kScaleInputs values
-/// over 127; sum16 and sum32 [rows, sums]: minus the sums of q over 16 and 32 inputs, the groups of quantized
-/// weights. A value that is not finite makes its scale NaN.
+/// q [rows, stride] int8 in [-127, 127], x = scale q; scale [rows, scales], the largest of kScaleInputs
+/// values over 127; sum16 and sum32 [rows, sums]: minus the sums of q over 16 and 32 inputs, the groups of
+/// quantized weights. A value that is not finite makes its scale NaN.
 struct Int8Rows {
   const std::int8_t* values;
   const float* scale;

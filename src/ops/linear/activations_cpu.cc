@@ -59,8 +59,7 @@ float int8_group(const float* x, std::int64_t n, std::int8_t* q, std::int32_t* s
   for (std::int64_t group = 0; group < n; group += kSumInputs) {
     auto total = hn::Zero(di);
     for (std::int64_t k = group; k < group + kSumInputs; k += L) {
-      const auto value =
-          finite ? hn::NearestInt(hn::Mul(hn::LoadU(d, x + k), factor)) : hn::Zero(di);
+      const auto value = finite ? hn::NearestInt(hn::Mul(hn::LoadU(d, x + k), factor)) : hn::Zero(di);
       hn::StoreU(hn::DemoteTo(bytes, value), bytes, q + k);
       total = hn::Add(total, value);
     }
@@ -72,7 +71,8 @@ float int8_group(const float* x, std::int64_t n, std::int8_t* q, std::int32_t* s
 void int8_row(const float* x, std::int64_t cols, std::int8_t* q, float* scale, std::int32_t* sum16,
               std::int32_t* sum32) {
   for (std::int64_t k = 0; k < cols; k += kScaleInputs) {
-    scale[k / kScaleInputs] = int8_group(x + k, std::min(kScaleInputs, cols - k), q + k, sum16 + k / kSumInputs);
+    scale[k / kScaleInputs] =
+        int8_group(x + k, std::min(kScaleInputs, cols - k), q + k, sum16 + k / kSumInputs);
   }
   for (std::int64_t i = 0; i < cols / 32; ++i) sum32[i] = sum16[2 * i] + sum16[2 * i + 1];
 }
@@ -103,7 +103,7 @@ void each_row(std::int64_t rows, std::int64_t cols, const Work& work) {
   const auto range = [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t row = first; row < last; ++row) work(row);
   };
-  rows * cols < kWorthSharing ? range(0, rows) : parallel_ranges(rows, range);
+  rows* cols < kWorthSharing ? range(0, rows) : parallel_ranges(rows, range);
 }
 
 }  // namespace
@@ -128,7 +128,8 @@ Int8Rows round_to_int8(Arena& arena, const float* x, std::int64_t rows, std::int
   auto* sum32 = arena.take<std::int32_t>(rows * sums);
   each_row(rows, cols, [&](std::int64_t row) {
     HWY_DYNAMIC_DISPATCH(int8_row)
-    (x + row * cols, cols, values + row * stride, scale + row * scales, sum16 + row * sums, sum32 + row * sums);
+    (x + row * cols, cols, values + row * stride, scale + row * scales, sum16 + row * sums,
+     sum32 + row * sums);
   });
   return {values, scale, sum16, sum32, stride, scales, sums};
 }

@@ -26,8 +26,8 @@ using namespace cpu;  // NOLINT: this file is that room's, for one instruction s
 
 constexpr bool kHere = true;
 
-// With so few rows a product waits for memory: it reads the weights as one stream, a tile after the other, which
-// is what processors prefetch best (four streams of a tile each reached two thirds of it).
+// With so few rows a product waits for memory: it reads the weights as one stream, a tile after the other,
+// which is what processors prefetch best (four streams of a tile each reached two thirds of it).
 constexpr int kFewRows = 8;
 
 HWY_INLINE __m512i broadcast(const void* four_bytes) {
@@ -36,11 +36,11 @@ HWY_INLINE __m512i broadcast(const void* four_bytes) {
   return _mm512_set1_epi32(word);
 }
 
-// c [kRows, kTiles * 16] = x [kRows, 2 * pairs] times the tiles' pairs. Asks the memory for as many bytes from
-// `next` on as one tile has, unless it is null.
+// c [kRows, kTiles * 16] = x [kRows, 2 * pairs] times the tiles' pairs. Asks the memory for as many bytes
+// from `next` on as one tile has, unless it is null.
 template <int kRows, int kTiles>
 HWY_INLINE void bf16_tiles(const std::byte* tile, std::int64_t tile_bytes, std::int64_t pairs,
-                       const std::uint16_t* x, std::int64_t x_stride, const std::byte* next, float* c,
+                           const std::uint16_t* x, std::int64_t x_stride, const std::byte* next, float* c,
                            std::int64_t stride) {
   __m512 sum[kRows][kTiles];
   for (int i = 0; i < kRows; ++i) {
@@ -99,7 +99,7 @@ HWY_INLINE __m512i taken_off(const std::int32_t* negated_sum, int bits) {
 // with signed bytes: weights carry a zero point, whose part of the sum is taken off beforehand.
 template <int kRows, int kTiles, int kGroup, bool kMinima>
 HWY_INLINE void int8_tiles(const QuantPanel* panel, std::int64_t groups, int zero_bits, const Int8Part& x,
-                       bool begins, float* c, std::int64_t stride) {
+                           bool begins, float* c, std::int64_t stride) {
   __m512 sum[kRows][kTiles];
   for (int i = 0; i < kRows; ++i) {
     for (int t = 0; t < kTiles; ++t) sum[i][t] = _mm512_setzero_ps();
@@ -127,7 +127,8 @@ HWY_INLINE void int8_tiles(const QuantPanel* panel, std::int64_t groups, int zer
       if constexpr (kMinima) {
         const __m512 offset = _mm512_load_ps(panel[t].offset + g * kTileRows);
         for (int i = 0; i < kRows; ++i) {
-          sum[i][t] = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(broadcast(x.negated(i, g, kGroup))), offset, sum[i][t]);
+          sum[i][t] =
+              _mm512_fnmadd_ps(_mm512_cvtepi32_ps(broadcast(x.negated(i, g, kGroup))), offset, sum[i][t]);
         }
       }
     }
@@ -142,8 +143,8 @@ HWY_INLINE void int8_tiles(const QuantPanel* panel, std::int64_t groups, int zer
   }
 }
 
-// With three tiles at once, 8 rows of bf16 have 24 sums in registers; 4 rows of int8 have 12 of int32 and 12 of
-// float32 (5 x 2, 6 x 2 and 7 x 2 were slower by 3, 1 and 10 percent).
+// With three tiles at once, 8 rows of bf16 have 24 sums in registers; 4 rows of int8 have 12 of int32 and 12
+// of float32 (5 x 2, 6 x 2 and 7 x 2 were slower by 3, 1 and 10 percent).
 constexpr int kBf16Rows = 8, kInt8Rows = 4;
 
 // One panel of each of up to kTilesAtOnce tiles, for all rows.
@@ -159,8 +160,8 @@ void int8_panels(const QuantPanel* panels, std::int64_t count, int zero_bits, co
 template <int kMostRows, int kTiles>
 auto int8_kernel(const QuantKind& kind) {
   return kind.group == 16 ? int8_panels<kMostRows, kTiles, 16, false>
-         : kind.minima            ? int8_panels<kMostRows, kTiles, 32, true>
-                                  : int8_panels<kMostRows, kTiles, 32, false>;
+         : kind.minima    ? int8_panels<kMostRows, kTiles, 32, true>
+                          : int8_panels<kMostRows, kTiles, 32, false>;
 }
 
 // kTiles tiles, panel after panel.
@@ -192,14 +193,17 @@ void int8_stream(const PackedMatrix& W, std::int64_t tile, const Int8Rows& x, st
     for (std::int64_t block = k / 32; block < std::min(k + kPanelInputs, W.cols) / 32; ++block) {
       for (std::int64_t g = 0; g < 32 / Type::kGroup; ++g) {
         __m512i part[kRows];
-        const auto negated = [&](int i) { return rows.negated(i, block * (32 / Type::kGroup) + g, Type::kGroup); };
+        const auto negated = [&](int i) {
+          return rows.negated(i, block * (32 / Type::kGroup) + g, Type::kGroup);
+        };
         for (int i = 0; i < kRows; ++i) {
           part[i] = Type::kMinima ? _mm512_setzero_si512() : taken_off(negated(i), Type::kZeroBits);
         }
         for (std::int64_t q = g * Type::kGroup / 4; q < (g + 1) * Type::kGroup / 4; ++q) {
           const __m512i weight = Type::quad(planes, block, q, 0).raw;
           for (int i = 0; i < kRows; ++i) {
-            part[i] = _mm512_dpbusd_epi32(part[i], weight, broadcast(rows.values + i * rows.stride + block * 32 + q * 4));
+            part[i] = _mm512_dpbusd_epi32(part[i], weight,
+                                          broadcast(rows.values + i * rows.stride + block * 32 + q * 4));
           }
         }
         const __m512 scale = Type::scale(planes, block, g, 0).raw;
@@ -221,7 +225,7 @@ void int8_stream(const PackedMatrix& W, std::int64_t tile, const Int8Rows& x, st
 }
 
 void bf16_group(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, const BFloatRows& x,
-                  std::int64_t first, std::int64_t rows, float* c, std::int64_t stride) {
+                std::int64_t first, std::int64_t rows, float* c, std::int64_t stride) {
   const BlockFields& f = fields_of(W.dtype);
   const std::int64_t bytes = tile_bytes(f, W.cols), pairs = blocks_of(f, W.cols);
   const std::byte* from = W.tiles + tile * bytes;

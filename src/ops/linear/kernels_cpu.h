@@ -1,7 +1,8 @@
 // The products of a few tiles with rows of activations: one kernel for each kind of activation.
 //
-// All write c [rows, 16 tiles], `stride` floats from row to row, for tiles [tile, tile + tiles), 1 to kGroupTiles of them: one chain of
-// multiply-adds an output, over the inputs in order, so that a row's bits depend on nothing else.
+// All write c [rows, 16 tiles], `stride` floats from row to row, for tiles [tile, tile + tiles), 1 to
+// kGroupTiles of them: one chain of multiply-adds an output, over the inputs in order, so that a row's bits
+// depend on nothing else.
 #pragma once
 
 #include <array>
@@ -47,8 +48,10 @@ inline void in_even_parts(std::int64_t rows, const Work& work) {
   for (std::int64_t part = 0; part < parts; ++part) {
     const std::int64_t first = rows * part / parts, count = rows * (part + 1) / parts - first;
     [&]<int... kCount>(std::integer_sequence<int, kCount...>) {
-      (void)((count == kCount + 1 ? (work(first, std::integral_constant<int, kCount + 1>()), true) : false) || ...);
-    }(std::make_integer_sequence<int, kMost>());
+      (void)((count == kCount + 1 ? (work(first, std::integral_constant<int, kCount + 1>()), true) : false) ||
+             ...);
+    }
+    (std::make_integer_sequence<int, kMost>());
   }
 }
 

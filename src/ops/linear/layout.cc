@@ -40,7 +40,8 @@ bool has_kernels(DType type) {
 
 const BlockFields& fields_of(DType type) {
   const Row* row = find(type);
-  if (row == nullptr) fail(ErrorCode::unsupported, "there is no product for weights of type {}", name_of(type));
+  if (row == nullptr)
+    fail(ErrorCode::unsupported, "there is no product for weights of type {}", name_of(type));
   return row->fields;
 }
 

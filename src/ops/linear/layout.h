@@ -2,9 +2,9 @@
 //
 // A tile is 16 rows of a matrix; the last one is filled up with zeros. A row is a sequence of blocks
 // (core/dtype.h), a block a sequence of fields: arrays of units of 1, 2 or 4 bytes. In a tile each field has
-// a plane of its own, [blocks of a row][units][16 rows]: the same bytes as in the file, so nothing gets larger,
-// and what a vector loads belongs to 16 rows at one place of the inputs. Four int8 or eight 4-bit inputs of a
-// row, or two of bf16, are one unit of 4 bytes: just what the dot product instructions take.
+// a plane of its own, [blocks of a row][units][16 rows]: the same bytes as in the file, so nothing gets
+// larger, and what a vector loads belongs to 16 rows at one place of the inputs. Four int8 or eight 4-bit
+// inputs of a row, or two of bf16, are one unit of 4 bytes: just what the dot product instructions take.
 #pragma once
 
 #include <array>

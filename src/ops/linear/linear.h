@@ -2,8 +2,8 @@
 //
 // Weights are packed once, when a model is loaded (layout.h): 16 rows of a matrix side by side, so that the
 // lanes of a vector are outputs and every type has one way through. An output is then one chain of
-// multiply-adds over the inputs, the same for a prompt, a batch and a single token: its bits depend on its row
-// of x and its row of W alone.
+// multiply-adds over the inputs, the same for a prompt, a batch and a single token: its bits depend on its
+// row of x and its row of W alone.
 //
 // Activations enter a product as float32, or, where the processor has the instructions (AVX-512 with BF16 and
 // VNNI), rounded to the weights' kind: to bf16 for BF16 weights, to int8 with a scale for 256 values of a row
@@ -40,7 +40,7 @@ struct PackedMatrix {
   std::int64_t rows = 0;
   std::int64_t cols = 0;
   const std::byte* tiles = nullptr;
-  bool exact = false;     ///< activations stay float32
+  bool exact = false;          ///< activations stay float32
   std::string_view name = {};  ///< of the parameter, for observers
 };
 

@@ -25,7 +25,8 @@ struct Activations {
   std::optional<BFloatRows> bf16;
   std::optional<Int8Rows> int8;
 
-  Activations(Arena& arena, std::span<const Product> products, const float* x, std::int64_t rows) : floats(x) {
+  Activations(Arena& arena, std::span<const Product> products, const float* x, std::int64_t rows)
+      : floats(x) {
     for (const Product& product : products) {
       const PackedMatrix& W = *product.W;
       if (takes_bf16(W) && !bf16) bf16 = round_to_bf16(arena, x, rows, W.cols);
@@ -77,8 +78,8 @@ std::int64_t groups_of(const PackedMatrix& W) {
   return (tiles_of(W.rows) + kGroupTiles - 1) / kGroupTiles;
 }
 
-// Rows that stay in the cache, and a block for each thread where that leaves enough of them to be worth reading the
-// weights for: then a thread's rows stay with it from one operation to the next.
+// Rows that stay in the cache, and a block for each thread where that leaves enough of them to be worth
+// reading the weights for: then a thread's rows stay with it from one operation to the next.
 std::int64_t rows_of_block(std::span<const Product> products, const Activations& x, std::int64_t rows) {
   constexpr std::int64_t kWorthReading = 64, kGrain = 8;
   const std::int64_t fitting = kBlockBytes / (products.front().W->cols * x.value_bytes(products));

@@ -40,9 +40,8 @@ void unpack_groups(const PackedMatrix& W, std::int64_t tile, std::int64_t first,
 
 void unpack_any(const PackedMatrix& W, std::int64_t tile, std::int64_t first, std::int64_t count,
                 cpu::QuantPanel& panel) {
-  with_quants(W.dtype, [&](auto type) {
-    unpack_groups<decltype(type)::value>(W, tile, first, count, panel);
-  });
+  with_quants(W.dtype,
+              [&](auto type) { unpack_groups<decltype(type)::value>(W, tile, first, count, panel); });
 }
 
 cpu::QuantKind kind_of(DType type) {

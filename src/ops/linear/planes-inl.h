@@ -1,7 +1,8 @@
 // What each quantized type's bits mean, for the 16 rows of a tile at once. Included once per instruction set.
 //
 // The layouts are ggml's (core/quant/blocks.h), taken apart into planes (layout.h). A type gives, for 32
-// inputs (`block`): the words of four quants (input 4q + i is byte i), the scale of each group, and its offset.
+// inputs (`block`): the words of four quants (input 4q + i is byte i), the scale of each group, and its
+// offset.
 
 #if defined(MAMBA3_OPS_LINEAR_PLANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MAMBA3_OPS_LINEAR_PLANES_INL_H_
@@ -78,8 +79,8 @@ HWY_INLINE VU low_quad(const Planes& p, std::int64_t block, std::int64_t q, std:
   return mask(shift_right(p.words(0, block * 4 + q % 4, lane), q / 4 * 4), 0x0f0f0f0f);
 }
 
-// Bits 4q .. 4q + 3 of each word, one to a byte, as the fifth bit of a quant. The multiplication puts bit i at
-// bit 8i.
+// Bits 4q .. 4q + 3 of each word, one to a byte, as the fifth bit of a quant. The multiplication puts bit i
+// at bit 8i.
 HWY_INLINE VU fifth_bits(const Planes& p, std::int64_t block, std::int64_t q, std::int64_t lane) {
   const VU four = mask(shift_right(p.words(1, block, lane), 4 * q), 0xf);
   return hn::ShiftLeft<4>(mask(hn::Mul(four, hn::Set(DU(), 0x00204081u)), 0x01010101));
