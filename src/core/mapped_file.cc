@@ -71,8 +71,10 @@ Mappings& mappings() {
 std::span<std::byte> whole_pages(std::span<const std::byte> bytes) {
   const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data());
-  const std::uintptr_t first = (begin + page - 1) / page * page, last = (begin + bytes.size()) / page * page;
-  return {reinterpret_cast<std::byte*>(first), last > first ? last - first : 0};
+  const std::size_t skipped = (page - begin % page) % page, rest = (begin + bytes.size()) % page;
+  if (skipped + rest >= bytes.size()) return {};
+  // The system's calls take pages as writable, and do not write.
+  return {const_cast<std::byte*>(bytes.data()) + skipped, bytes.size() - skipped - rest};
 }
 
 // One entry of the table above the last: threads that fill whole ones do not meet.
