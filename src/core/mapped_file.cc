@@ -13,7 +13,6 @@
 
 #include "core/descriptor.h"
 #include "core/error.h"
-#include "core/threads.h"
 
 namespace mamba3 {
 namespace {
@@ -68,16 +67,6 @@ Mappings& mappings() {
   return all;
 }
 
-std::span<std::byte> whole_pages(std::span<const std::byte> bytes) {
-  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data());
-  const std::uintptr_t first = (begin + page - 1) / page * page, last = (begin + bytes.size()) / page * page;
-  return {reinterpret_cast<std::byte*>(first), last > first ? last - first : 0};
-}
-
-// One entry of the table above the last: threads that fill whole ones do not meet.
-constexpr std::int64_t kHugePage = std::int64_t{2} << 20;
-
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
@@ -114,19 +103,10 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 void give_back_pages(std::span<const std::byte> bytes) {
   if (!mappings().contain(bytes)) return;
-  const auto pages = whole_pages(bytes);
-  if (!pages.empty()) madvise(pages.data(), pages.size(), MADV_DONTNEED);
-}
-
-void map_pages(std::span<const std::byte> bytes) {
-  if (!mappings().contain(bytes)) return;
-  const auto pages = whole_pages(bytes);
-  parallel_ranges(
-      std::ssize(pages),
-      [&](std::int64_t first, std::int64_t last) {
-        madvise(pages.data() + first, static_cast<std::size_t>(last - first), atoi(getenv("MAMBA3_POP")));
-      },
-      kHugePage);
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data());
+  const std::uintptr_t first = (begin + page - 1) / page * page, last = (begin + bytes.size()) / page * page;
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
 }  // namespace mamba3
