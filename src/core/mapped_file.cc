@@ -13,7 +13,6 @@
 
 #include "core/descriptor.h"
 #include "core/error.h"
-#include "core/threads.h"
 
 namespace mamba3 {
 namespace {
@@ -68,18 +67,6 @@ Mappings& mappings() {
   return all;
 }
 
-std::span<std::byte> whole_pages(std::span<const std::byte> bytes) {
-  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data());
-  const std::size_t skipped = (page - begin % page) % page, rest = (begin + bytes.size()) % page;
-  if (skipped + rest >= bytes.size()) return {};
-  // The system's calls take pages as writable, and do not write.
-  return {const_cast<std::byte*>(bytes.data()) + skipped, bytes.size() - skipped - rest};
-}
-
-// One entry of the table above the last: threads that fill whole ones do not meet.
-constexpr std::int64_t kHugePage = std::int64_t{2} << 20;
-
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
@@ -116,19 +103,12 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 void give_back_pages(std::span<const std::byte> bytes) {
   if (!mappings().contain(bytes)) return;
-  const auto pages = whole_pages(bytes);
-  if (!pages.empty()) madvise(pages.data(), pages.size(), MADV_DONTNEED);
-}
-
-void map_pages(std::span<const std::byte> bytes) {
-  if (!mappings().contain(bytes)) return;
-  const auto pages = whole_pages(bytes);
-  parallel_ranges(
-      std::ssize(pages),
-      [&](std::int64_t first, std::int64_t last) {
-        madvise(pages.data() + first, static_cast<std::size_t>(last - first), atoi(getenv("MAMBA3_POP")));
-      },
-      kHugePage);
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data());
+  const std::size_t skipped = (page - begin % page) % page, rest = (begin + bytes.size()) % page;
+  if (skipped + rest >= bytes.size()) return;
+  // The call takes pages as writable, and does not write.
+  madvise(const_cast<std::byte*>(bytes.data()) + skipped, bytes.size() - skipped - rest, MADV_DONTNEED);
 }
 
 }  // namespace mamba3

@@ -32,8 +32,4 @@ class MappedFile {
 /// MappedFile.
 void give_back_pages(std::span<const std::byte> bytes);
 
-/// Maps the pages of `bytes` that are in the system's cache at once, shared among the threads, instead of one
-/// by one as they are touched first. Nothing happens to bytes that are no part of a MappedFile.
-void map_pages(std::span<const std::byte> bytes);
-
 }  // namespace mamba3

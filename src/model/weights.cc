@@ -82,11 +82,7 @@ Weights::Weights(const Checkpoint& checkpoint, bool exact) : checkpoint_(checkpo
     W.exact = exact || p.precision == Precision::exact;
     W.name = p.name;
     place += source.memory();
-    if (source.lies_ready()) {
-      if (getenv("MAMBA3_POP")) map_pages(source.tensor.bytes);
-    } else {
-      give_back_pages(source.tensor.bytes);
-    }
+    if (!source.lies_ready()) give_back_pages(source.tensor.bytes);
   });
 }
 
