@@ -5,8 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstdint>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -49,12 +49,14 @@ class Mappings {
     const std::lock_guard lock(mutex_);
     sizes_.erase(data);
   }
-  bool contain(std::span<const std::byte> bytes) {
+  /// The mapping that holds `bytes`; empty when there is none.
+  std::span<const std::byte> around(std::span<const std::byte> bytes) {
     const std::lock_guard lock(mutex_);
     const auto after = sizes_.upper_bound(bytes.data());
-    if (after == sizes_.begin()) return false;
+    if (after == sizes_.begin()) return {};
     const auto& [data, size] = *std::prev(after);
-    return bytes.data() + bytes.size() <= data + size;
+    if (bytes.data() + bytes.size() > data + size) return {};
+    return {data, size};
   }
 
  private:
@@ -102,13 +104,16 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 void give_back_pages(std::span<const std::byte> bytes) {
-  if (!mappings().contain(bytes)) return;
-  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data());
-  const std::size_t skipped = (page - begin % page) % page, rest = (begin + bytes.size()) % page;
-  if (skipped + rest >= bytes.size()) return;
+  const auto mapping = mappings().around(bytes);
+  if (mapping.empty()) return;
+  // The system maps what it has in one piece, 2 MB at most, when a byte of it is touched: neighbours go with
+  // it.
+  constexpr std::size_t kPiece = std::size_t{2} << 20;
+  const auto first = static_cast<std::size_t>(bytes.data() - mapping.data()) / kPiece * kPiece;
+  const auto last = static_cast<std::size_t>(bytes.data() + bytes.size() - mapping.data());
+  const std::size_t end = std::min((last + kPiece - 1) / kPiece * kPiece, mapping.size());
   // The call takes pages as writable, and does not write.
-  madvise(const_cast<std::byte*>(bytes.data()) + skipped, bytes.size() - skipped - rest, MADV_DONTNEED);
+  madvise(const_cast<std::byte*>(mapping.data()) + first, end - first, MADV_DONTNEED);
 }
 
 }  // namespace mamba3

@@ -27,9 +27,9 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
-/// Tells the system that the whole pages among `bytes` are not needed for now, so that they stop counting as
-/// this process's memory; reading them again brings them back. Nothing happens to bytes that are no part of a
-/// MappedFile.
+/// Tells the system that the pages of `bytes`, and those that it maps along with them, are not needed for
+/// now, so that they stop counting as this process's memory; reading them again brings them back. Nothing
+/// happens to bytes that are no part of a MappedFile.
 void give_back_pages(std::span<const std::byte> bytes);
 
 }  // namespace mamba3

@@ -88,10 +88,9 @@ Weights::Weights(const Checkpoint& checkpoint, bool exact) : checkpoint_(checkpo
 
 const float* Weights::vector(const std::string& parameter) {
   const TensorView& tensor = checkpoint_.tensor(parameter);
-  if (tensor.dtype == DType::f32 && is_aligned(tensor, alignof(float))) {
-    return reinterpret_cast<const float*>(tensor.bytes.data());
-  }
-  return vectors_.emplace_back(to_floats(tensor)).data();
+  const float* values = vectors_.emplace_back(to_floats(tensor)).data();
+  give_back_pages(tensor.bytes);
+  return values;
 }
 
 const float* Weights::vector_or_null(const std::string& parameter) {
