@@ -12,8 +12,8 @@
 
 namespace mamba3 {
 
-/// Owns the matrices that it packs, and the vectors. Matrices that lie packed in the checkpoint are used where
-/// they lie: the checkpoint must outlive this.
+/// Owns the matrices that it packs, and the vectors. Matrices that lie packed in the checkpoint are used
+/// where they lie: the checkpoint must outlive this.
 class Weights {
  public:
   /// Packs every matrix of the checkpoint. `exact`: activations stay float32 in all products, not only in
