@@ -48,7 +48,8 @@ class Quantized : public testing::TestWithParam<DType> {
 double largest(const std::vector<double>& values, std::size_t i, std::size_t of_block) {
   const std::size_t first = i / of_block * of_block;
   double most = 0;
-  for (std::size_t j = first; j < first + of_block; ++j) most = std::max(most, std::fabs(values[j]));
+  for (std::size_t j = first; j < std::min(first + of_block, values.size()); ++j)
+    most = std::max(most, std::fabs(values[j]));
   return most;
 }
 
