@@ -63,8 +63,8 @@ void decode_block(const BlockQ6_K& block, Real* to) {
     const int half = i / 128, quarter = i / 32 % 4, at = i % 32;
     const int low = block.ql[64 * half + 32 * (quarter % 2) + at] >> 4 * (quarter / 2) & 15;
     const int high = block.qh[32 * half + at] >> 2 * quarter & 3;
-    const int scale = block.scales[i / 16];
-    to[i] = d * static_cast<Real>(scale) * static_cast<Real>((low | high << 4) - 32);
+    const int group = i / 16, code = (low | high << 4) - 32;
+    to[i] = d * static_cast<Real>(block.scales[group]) * static_cast<Real>(code);
   }
 }
 
