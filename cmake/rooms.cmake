@@ -1,13 +1,19 @@
 # mamba3_room(NAME [ROOMS room...] [LINK target...]): src/NAME as the static library mamba3_NAME.
-# New files are found by themselves; a room's floor is what it may link against. Without CUDA the room's entries to it
-# come from src/no_cuda/NAME.cc. MAMBA3_KERNELS_ONLY leaves out the rooms that stand on more than fmt and Highway.
+# New files are found by themselves; a room's floor is what it may link against. *_cuda.cc and *.cu belong to a build
+# with CUDA; in any other the room's entries to it come from src/no_cuda/NAME.cc. MAMBA3_KERNELS_ONLY leaves out the rooms that stand on more than fmt and Highway.
 function(mamba3_room name)
   if(MAMBA3_KERNELS_ONLY AND NOT name MATCHES "^(core|ops|mixers|ffn)$")
     return()
   endif()
   cmake_parse_arguments(ARG "" "" "ROOMS;LINK" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cc)
-  file(GLOB stub CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/no_cuda/${name}.cc)
+  list(FILTER sources EXCLUDE REGEX "_cuda\\.cc$")
+  if(MAMBA3_CUDA)
+    file(GLOB_RECURSE stub CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*_cuda.cc
+                                             ${PROJECT_SOURCE_DIR}/src/${name}/*.cu)
+  else()
+    file(GLOB stub CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/no_cuda/${name}.cc)
+  endif()
   if(NOT sources)
     file(WRITE ${PROJECT_BINARY_DIR}/empty.cc "")
     set(sources ${PROJECT_BINARY_DIR}/empty.cc)
@@ -16,5 +22,8 @@ function(mamba3_room name)
   target_include_directories(mamba3_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
   list(TRANSFORM ARG_ROOMS PREPEND mamba3_)
   target_link_libraries(mamba3_${name} PUBLIC ${ARG_ROOMS} ${ARG_LINK} PRIVATE mamba3_flags)
+  if(MAMBA3_CUDA)
+    target_link_libraries(mamba3_${name} PUBLIC mamba3_cuda_libraries)
+  endif()
   set_property(GLOBAL APPEND PROPERTY MAMBA3_ROOMS mamba3_${name})
 endfunction()

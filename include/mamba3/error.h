@@ -15,6 +15,8 @@ enum class ErrorCode {
   io = 5,                ///< the system refused to read or write
   numeric = 6,           ///< NaN or infinity where numbers are needed
   internal = 7,          ///< a fault of this library
+  device = 8,            ///< a device that is not there, or that failed
+  out_of_memory = 9,     ///< a device's memory is too small: how much was needed and had
 };
 
 /// Every failure of the library is thrown as this. what() is one sentence that names the thing, what was

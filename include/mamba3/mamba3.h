@@ -37,7 +37,9 @@ typedef enum mamba3_status {
   MAMBA3_UNSUPPORTED = 4,      /**< well formed, but not built (yet) */
   MAMBA3_IO = 5,               /**< the system refused to read or write */
   MAMBA3_NUMERIC = 6,          /**< NaN or infinity where numbers are needed */
-  MAMBA3_INTERNAL = 7          /**< out of memory, or a fault of this library */
+  MAMBA3_INTERNAL = 7,         /**< out of memory, or a fault of this library */
+  MAMBA3_DEVICE = 8,           /**< a device that is not there, or that failed */
+  MAMBA3_OUT_OF_MEMORY = 9     /**< a device's memory is too small */
 } mamba3_status;
 
 /** A row of the vocabulary. */

@@ -1,6 +1,7 @@
 #include "ops/ceiling/ceiling.h"
 
 #include <gtest/gtest.h>
+#include <hwy/base.h>
 
 #include <algorithm>
 #include <fstream>
@@ -45,6 +46,8 @@ TEST(Ceiling, DotRatesAreSane) {
 }
 
 TEST(Ceiling, InstructionsAreThoseTheProcessorNames) {
+  // Under an emulator cpuinfo is the host's.
+  if (HWY_ARCH_X86 == 0) GTEST_SKIP() << "the probes have dot products of x86 alone";
   std::ifstream file("/proc/cpuinfo");
   const std::string text((std::istreambuf_iterator<char>(file)), {});
   const auto names = [&](const char* flag) { return text.find(flag) != std::string::npos; };
