@@ -50,7 +50,8 @@ Memory::Memory(std::size_t bytes) : size_(bytes) {
     cudaGetLastError();  // not of the next call
     std::size_t available = 0, total = 0;
     check(cudaMemGetInfo(&available, &total), "asking for the free memory");
-    fail(ErrorCode::out_of_memory, "device cuda: {:.2f} GB of memory are needed, {:.2f} of {:.2f} GB are free",
+    fail(ErrorCode::out_of_memory,
+         "device cuda: {:.2f} GB of memory are needed, {:.2f} of {:.2f} GB are free",
          1e-9 * static_cast<double>(bytes), 1e-9 * static_cast<double>(available),
          1e-9 * static_cast<double>(total));
   }
