@@ -145,7 +145,7 @@ const Network& Session::batch_network(std::span<Session* const> sessions) {
 }
 
 std::int64_t Session::rewindable() const {
-  return impl_->network().rewindable(impl_->state);
+  return impl_->state.rewindable();
 }
 
 void Session::rewind(std::int64_t tokens) {
@@ -175,7 +175,8 @@ Session Session::fork() const {
 }
 
 void Session::save(const std::filesystem::path& path, const std::string& note) const {
-  write_state(path, fingerprint(impl_->model.network().checkpoint()), {impl_->state, note});
+  const Network& network = impl_->network();
+  write_state(path, fingerprint(network.checkpoint()), {network.on_host(impl_->state), note});
 }
 
 Session Session::load(const Model& model, const std::filesystem::path& path, std::string* note) {
@@ -183,7 +184,7 @@ Session Session::load(const Model& model, const std::filesystem::path& path, std
   SavedState saved =
       parse_state(file.bytes(), path.string(), fingerprint(model.network().checkpoint()), model.network());
   auto impl = std::make_unique<Impl>(model);
-  impl->state = std::move(saved.network);
+  impl->state = model.network().from_host(std::move(saved.network));
   if (note != nullptr) *note = std::move(saved.note);
   return Session(std::move(impl));
 }

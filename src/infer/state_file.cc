@@ -154,7 +154,7 @@ SavedState parse_state(std::span<const std::byte> bytes, std::string_view name, 
          network.checkpoint().name);
   }
   SavedState state;
-  state.network = network.zero_state();
+  state.network = zero_host_state(network.config());
   check_sizes(header, bytes.size(), name, network, state.network);
   Checksum stored;
   std::memcpy(&stored, bytes.data() + bytes.size() - sizeof stored, sizeof stored);

@@ -104,7 +104,7 @@ class CpuModel : public ModelUnderTest {
       if (by_steps) {
         for (const TokenId id : part) append(hidden, hidden_after(id));
       } else {
-        network_.prefill(arena_, part, state_, last_hidden_.data(), on_hidden, on_residual);
+        network_.prefill(arena_, part, state_, last_hidden_.data(), {on_hidden, on_residual});
       }
       first += count;
     }
