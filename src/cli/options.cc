@@ -3,8 +3,8 @@
 #include <map>
 
 #include "cli/default_model.h"
+#include "core/device_info.h"
 #include "core/error.h"
-#include "no_cuda/no_cuda.h"
 
 namespace mamba3::cli {
 
@@ -57,19 +57,20 @@ void ModelOptions::add_to(CLI::App& command) {
   add_threads_option(command, threads);
   command.add_flag("--exact", exact,
                    "float32 activations in every product: slower, and closest to the weights");
-  command.add_option("--device", device)->check(CLI::IsMember({"cpu", "cuda"}))->group("");
+  command.add_option("--device", device, "cpu (default), cuda, or cuda:N for the N-th GPU")
+      ->option_text("DEVICE");
 }
 
 void ModelOptions::apply() const {
-  if (device == "cuda") no_cuda();
+  check_device(parse_device(device));
   set_threads(threads);
 }
 
 Model ModelOptions::load(Activations otherwise) const {
   apply();
   const Activations activations = exact ? Activations::exact : otherwise;
-  return path.empty() ? Model::from_gguf(require_default_model(), kDefaultModelName, activations)
-                      : Model::load(path, activations);
+  return path.empty() ? Model::from_gguf(require_default_model(), kDefaultModelName, activations, device)
+                      : Model::load(path, activations, device);
 }
 
 }  // namespace mamba3::cli

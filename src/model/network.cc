@@ -10,6 +10,7 @@ namespace mamba3 {
 
 struct Network::Impl {
   Checkpoint checkpoint;
+  Device device;
   std::unique_ptr<Runner> runner;
 
   void check_ids(std::span<const TokenId> ids) const {
@@ -40,6 +41,7 @@ NetworkState zero_host_state(const ModelConfig& config) {
 
 Network::Network(Checkpoint checkpoint, const NetworkOptions& options) : impl_(std::make_unique<Impl>()) {
   impl_->checkpoint = std::move(checkpoint);
+  impl_->device = options.device;
   impl_->runner = options.device == Device::cuda ? make_cuda_runner(impl_->checkpoint, options)
                                                  : make_cpu_runner(impl_->checkpoint, options);
 }
@@ -48,6 +50,10 @@ Network::~Network() = default;
 
 const Checkpoint& Network::checkpoint() const {
   return impl_->checkpoint;
+}
+
+Device Network::device() const {
+  return impl_->device;
 }
 
 NetworkState Network::zero_state() const {
@@ -72,6 +78,38 @@ void Network::step(Arena& arena, std::span<const TokenId> ids, std::span<Network
                    float* hidden) const {
   impl_->check_ids(ids);
   impl_->runner->step(arena, ids, states, hidden);
+}
+
+void Network::prefill_all(Arena& arena, std::span<const Prompt> prompts) const {
+  for (const Prompt& prompt : prompts) impl_->check_ids(prompt.ids);
+  impl_->runner->prefill_all(arena, prompts);
+}
+
+void Network::greedy(Arena& arena, std::span<TokenId> ids, std::span<NetworkState* const> states,
+                     std::int64_t steps) const {
+  impl_->check_ids(ids);
+  impl_->runner->greedy(arena, ids, states, steps);
+}
+
+void Runner::prefill_all(Arena& arena, std::span<const Prompt> prompts) const {
+  for (const Prompt& prompt : prompts) prefill(arena, prompt.ids, *prompt.state, {});
+}
+
+void Runner::greedy(Arena& arena, std::span<TokenId> ids, std::span<NetworkState* const> states,
+                    std::int64_t steps) const {
+  const Arena::Scope scope(arena);
+  const std::int64_t batch = std::ssize(ids);
+  const auto vocab = head().rows;
+  auto* hidden = arena.take<float>(batch * head().cols);
+  auto* found = arena.take<float>(batch * vocab);
+  for (std::int64_t i = 0; i < steps; ++i) {
+    step(arena, ids, states, hidden);
+    logits(arena, hidden, batch, found);
+    for (std::int64_t b = 0; b < batch; ++b) {
+      const float* row = found + b * vocab;
+      ids[static_cast<std::size_t>(b)] = static_cast<TokenId>(std::max_element(row, row + vocab) - row);
+    }
+  }
 }
 
 void Network::rewind(Arena& arena, NetworkState& state, std::int64_t tokens) const {

@@ -50,6 +50,12 @@ struct PrefillVisitors {
   LinearObserver* observer = nullptr;
 };
 
+/// A text to read, and the session that reads it.
+struct Prompt {
+  std::span<const TokenId> ids;
+  NetworkState* state;
+};
+
 struct NetworkOptions {
   Device device = Device::cpu;
   int device_index = 0;
@@ -65,6 +71,7 @@ class Network {
   Network& operator=(const Network&) = delete;
 
   const Checkpoint& checkpoint() const;
+  Device device() const;
   const ModelConfig& config() const { return checkpoint().config; }
 
   NetworkState zero_state() const;
@@ -79,6 +86,14 @@ class Network {
   /// the final norm. An id outside the vocabulary is refused before any state moves.
   void step(Arena& arena, std::span<const TokenId> ids, std::span<NetworkState* const> states,
             float* hidden) const;
+
+  /// Reads several prompts (none empty, no state twice), at once where the device gains by it.
+  void prefill_all(Arena& arena, std::span<const Prompt> prompts) const;
+
+  /// Each session reads its id, then goes on with the likeliest token, `steps` >= 1 tokens in all; `ids`
+  /// become the ones that would be next. A GPU does it all without the host.
+  void greedy(Arena& arena, std::span<TokenId> ids, std::span<NetworkState* const> states,
+              std::int64_t steps) const;
 
   /// Undoes the last `tokens` tokens, at most state.rewindable(): the state goes on as if it had not read
   /// them.
