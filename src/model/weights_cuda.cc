@@ -5,7 +5,6 @@
 #include <cstring>
 #include <vector>
 
-#include "core/error.h"
 #include "core/mapped_file.h"
 #include "core/threads.h"
 #include "model/rows.h"
@@ -34,19 +33,6 @@ Extent extent_of(const Parameter& parameter, const TensorView& tensor) {
   return {1, tensor.elements()};
 }
 
-// Memory of the host that the device reads by itself.
-class Pinned {
- public:
-  explicit Pinned(std::size_t bytes) { check(cudaMallocHost(&data_, bytes), "allocating pinned memory"); }
-  ~Pinned() { cudaFreeHost(data_); }
-  Pinned(const Pinned&) = delete;
-  Pinned& operator=(const Pinned&) = delete;
-  std::byte* data() const { return static_cast<std::byte*>(data_); }
-
- private:
-  void* data_ = nullptr;
-};
-
 // Sends tensors piece by piece: the threads fill one buffer while the other travels.
 class Uploader {
  public:
@@ -60,10 +46,10 @@ class Uploader {
     for (std::int64_t first = 0; first < count; first += most) {
       const std::int64_t now = std::min(most, count - first);
       Slot& slot = next_slot(static_cast<std::size_t>(now * bytes));
-      fill(rows, tensor.dtype, type, first, now, slot.pinned->data());
+      fill(rows, tensor.dtype, type, first, now, slot.pinned.data());
       const auto size = static_cast<std::size_t>(now * bytes);
       std::byte* direct = is_quantized(type) ? slot.device.data() : to + first * bytes;
-      check(cudaMemcpyAsync(direct, slot.pinned->data(), size, cudaMemcpyHostToDevice, stream_),
+      check(cudaMemcpyAsync(direct, slot.pinned.data(), size, cudaMemcpyHostToDevice, stream_),
             "copying weights to the device");
       if (is_quantized(type)) cut_planes(type, count, rows.width(), direct, first, now, to, stream_);
       slot.sent.record(stream_);
@@ -73,7 +59,7 @@ class Uploader {
 
  private:
   struct Slot {
-    std::unique_ptr<Pinned> pinned;
+    PinnedMemory pinned;
     Memory device;  // a piece of a quantized matrix on its way into planes
     std::size_t size = 0;
     Event sent;
@@ -86,7 +72,7 @@ class Uploader {
     slot.busy = false;
     if (slot.size < bytes) {
       slot.size = std::max(bytes, kPiece);
-      slot.pinned = std::make_unique<Pinned>(slot.size);
+      slot.pinned = PinnedMemory(slot.size);
       slot.device = Memory(slot.size);
     }
     return slot;
