@@ -5,6 +5,7 @@
 #include "ops/linear/exact_cuda.h"
 #include "ops/linear/planes_cuda.h"
 #include "ops/linear/split_cuda.h"
+#include "ops/linear/thin_cuda.h"
 #include "ops/norm/norm_bf16_cuda.h"
 #include "ops/norm/norm_cuda.h"
 #include "ops/swiglu/gated_cuda.h"
@@ -38,6 +39,17 @@ DeviceMatrix joined(const DeviceMatrix& up, const DeviceMatrix& gate) {
   return both;
 }
 
+ThinInput thin_rows(const float* x) {
+  return {.x = x};
+}
+ThinInput thin_rows(const bf16* x) {
+  return {.x_bf16 = x};
+}
+
+// A thin product may begin before the kernel in front of it has ended: at one row a layer's kernels take
+// microseconds each, as long as the gaps between them.
+constexpr bool kOverlap = true;
+
 }  // namespace
 
 template <typename T>
@@ -59,11 +71,13 @@ void LayerChain<T>::prepare(std::int64_t rows) {
 template <typename T>
 void LayerChain<T>::run(std::int64_t rows, float* residual, const Mixer& mixer,
                         const std::function<void(std::int64_t)>& on_layer, cudaStream_t stream) {
+  const bool few = is_thin(rows), has_mlp = network_.config().has_mlp();
   for (std::int64_t i = 0; const NetworkLayer& layer : network_.all()) {
-    project(layer, rows, residual, stream);
+    few ? thin_project(layer, rows, residual, stream) : project(layer, rows, residual, stream);
     mixer(layer, i, {wide_.data(), dynamics_.data(), narrow_.data()});
-    add(layer.out_proj, rows, narrow_.data(), residual, stream);
-    if (network_.config().has_mlp()) mlp(layer, rows, residual, stream);
+    few ? thin_add(layer.out_proj, rows, residual, stream)
+        : add(layer.out_proj, rows, narrow_.data(), residual, stream);
+    if (has_mlp) few ? thin_mlp(layer, rows, residual, stream) : mlp(layer, rows, residual, stream);
     ++i;
     if (on_layer) on_layer(i);
   }
@@ -150,6 +164,31 @@ void LayerChain<T>::up_and_gate(const NetworkLayer& layer, std::int64_t rows, T*
 }
 
 template <typename T>
+void LayerChain<T>::thin_project(const NetworkLayer& layer, std::int64_t rows, const float* residual,
+                                 cudaStream_t stream) {
+  const ThinProduct products[] = {{.W = layer.in_proj, .y = wide_.data()},
+                                  {.W = layer.dynamics, .store = ThinStore::f32, .y = dynamics_.data()}};
+  thin_linear({.x = residual, .gain = layer.norm.weight, .bias = layer.norm.bias}, products,
+              static_cast<int>(rows), kOverlap, stream);
+}
+
+// residual += narrow W^T.
+template <typename T>
+void LayerChain<T>::thin_add(const DeviceMatrix& W, std::int64_t rows, float* residual, cudaStream_t stream) {
+  const ThinProduct product{.W = W, .store = ThinStore::add_f32, .y = residual};
+  thin_linear(thin_rows(narrow_.data()), {&product, 1}, static_cast<int>(rows), kOverlap, stream);
+}
+
+template <typename T>
+void LayerChain<T>::thin_mlp(const NetworkLayer& layer, std::int64_t rows, float* residual,
+                             cudaStream_t stream) {
+  const ThinProduct product{.W = layer.up, .gate = layer.gate, .y = narrow_.data()};
+  thin_linear({.x = residual, .gain = layer.norm2.weight, .bias = layer.norm2.bias}, {&product, 1},
+              static_cast<int>(rows), kOverlap, stream);
+  thin_add(layer.down, rows, residual, stream);
+}
+
+template <typename T>
 void LayerChain<T>::final_norm(std::int64_t rows, const float* residual, float* hidden,
                                cudaStream_t stream) const {
   norm(network_.norm_f(), residual, rows, hidden, stream);
@@ -161,6 +200,9 @@ void LayerChain<T>::head(std::int64_t rows, const float* hidden, std::int64_t fi
   const DeviceMatrix W = rows_of(network_.head(), first, count);
   if constexpr (kExact) {
     exact_linear(W, hidden, rows, out, /*add=*/false, stream);
+  } else if (is_thin(rows)) {
+    const ThinProduct product{.W = W, .store = ThinStore::f32, .y = out};
+    thin_linear({.x = hidden}, {&product, 1}, static_cast<int>(rows), kOverlap, stream);
   } else {
     const DeviceMatrix x{DType::f32, rows, W.cols, {reinterpret_cast<const std::byte*>(hidden)}};
     unpack_bf16(x, 0, rows, normed_.data(), stream);

@@ -8,6 +8,7 @@
 
 #include "model/layers_cuda.h"
 #include "ops/linear/gemm_cuda.h"
+#include "ops/linear/thin_cuda.h"
 
 namespace mamba3::cuda {
 
@@ -21,7 +22,8 @@ struct MixerRows {
 };
 
 /// Products and elementwise work over rows of T: float is the exact path (every output one chain of fused
-/// multiply-adds, no plan, no split), bfloat16 the fast one (cuBLASLt, rounded activations). The residual
+/// multiply-adds, no plan, no split), bfloat16 the fast one (few rows in fused products of our own, many by
+/// cuBLASLt). The residual
 /// stream is float32 in both. Not for several threads at once.
 template <typename T>
 class LayerChain {
@@ -47,6 +49,12 @@ class LayerChain {
 
  private:
   static constexpr bool kExact = std::is_same_v<T, float>;
+
+  /// Few rows of the fast path read each weight once, with what stands before and behind in one kernel.
+  static bool is_thin(std::int64_t rows) { return !kExact && rows <= kMostThinRows; }
+  void thin_project(const NetworkLayer& layer, std::int64_t rows, const float* residual, cudaStream_t stream);
+  void thin_add(const DeviceMatrix& W, std::int64_t rows, float* residual, cudaStream_t stream);
+  void thin_mlp(const NetworkLayer& layer, std::int64_t rows, float* residual, cudaStream_t stream);
 
   void project(const NetworkLayer& layer, std::int64_t rows, float* residual, cudaStream_t stream);
   void mlp(const NetworkLayer& layer, std::int64_t rows, float* residual, cudaStream_t stream);
