@@ -1,5 +1,6 @@
-// One head of one session inside a block of threads: its state, its slots (the checkpoint's last token and those
-// of the tail) and a thread's share of the matrix h. Shared by the step and by the folding of a tail.
+// One head of one session inside a block of threads: its shape, its state, its slots (the checkpoint's last
+// token and those of the tail) and a thread's share of the matrix h. Shared by the step and by the folding of
+// a tail.
 #pragma once
 
 #include <cuda_pipeline_primitives.h>
@@ -13,6 +14,55 @@ namespace mamba3::cuda {
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 inline constexpr int kLanes = 32;
+inline constexpr int kTileRows = 16;
+
+/// A head of the published models, N 128 and P 64, of fixed rank: what is known when the kernel is compiled
+/// costs neither registers nor instructions.
+template <int kRank>
+struct PublishedHead {
+  static constexpr int kRanks = kRank;
+  static constexpr int kThreads = 128;
+  static constexpr int kPairs = 2;   // of q and k that a lane rotates: N / 2 / 32
+  static constexpr int kBlocks = 4;  // on a multiprocessor: 128 KB of h on its way from memory
+  static constexpr bool kStaged = true;
+  static constexpr int R = kRank, N = 128, P = 64, wide_n = N, wide_p = P, token = R * wide_n + wide_p;
+
+  __host__ __device__ explicit PublishedHead(const Mamba3Layout&) {}
+  static bool takes(const Mamba3Layout& l) { return l.rank == R && l.d_state == N && l.headdim == P; }
+};
+
+/// Any head with N up to 256, P up to 128 and R up to kRank. Ranks beyond 4 leave the old slots in memory, to
+/// stay within 99 KB of shared memory.
+template <int kRank>
+struct AnyHead {
+  static constexpr int kRanks = kRank;
+  static constexpr int kThreads = 512;
+  static constexpr int kPairs = 4;
+  static constexpr int kBlocks = 1;
+  static constexpr bool kStaged = kRank <= 4;
+  int R, N, P, wide_n, wide_p, token;
+
+  __host__ __device__ explicit AnyHead(const Mamba3Layout& l)
+      : R(static_cast<int>(l.rank)),
+        N(static_cast<int>(l.d_state)),
+        P(static_cast<int>(l.headdim)),
+        wide_n(static_cast<int>(l.wide_n)),
+        wide_p(static_cast<int>(l.wide_p)),
+        token(static_cast<int>(l.token)) {}
+};
+
+/// Groups of kTileRows rows of h.
+template <typename Head>
+__host__ __device__ int row_groups(const Head& s) {
+  return (s.N + kTileRows - 1) / kTileRows;
+}
+
+/// Threads of a block: a tile each for all of h, a thread for each column at least, in whole warps.
+template <typename Head>
+int block_threads(const Head& s) {
+  const int tiles = s.wide_p / 4 * row_groups(s);
+  return ((tiles > s.wide_p ? tiles : s.wide_p) + kLanes - 1) / kLanes * kLanes;
+}
 
 /// One head's part of a state, as Mamba3Head has it.
 struct HeadState {
@@ -27,12 +77,6 @@ struct HeadState {
         own(values + l.own + head * l.wide_c),
         before(values + l.before + head * l.wide_c),
         dt(values + l.dt + head * l.wide_c) {}
-};
-
-/// What a token does to the state: its decay, the weight of its own k v, the weight that it gives to the token
-/// before it, and its dt.
-struct Dynamics {
-  float alpha, own, before, dt;
 };
 
 __device__ inline void add_scaled(float4& sum, float scale, const float4& v) {
@@ -54,93 +98,100 @@ __device__ inline void store4(float* to, const float4& v) {
   *reinterpret_cast<float4*>(to) = v;
 }
 
-/// A thread's share of h [N, P']: kRows rows of four columns, in registers. With 16 rows a block of 128 threads
-/// holds a head of N 128 and P 64, all of it on its way from memory at once. The state passes by once a step:
-/// it is loaded and stored past the first-level cache and first to leave the second.
+/// A thread's share of h [N, P']: kTileRows rows of four columns, in registers, so that all of h is on its
+/// way from memory at once. The state passes by once a step: it is loaded and stored past the first-level
+/// cache, and first to leave the second.
+template <typename Head>
 struct Tile {
-  static constexpr int kRows = 16;
-  float4 rows[kRows];
-  int row, column;  // the first
+  const Head& s;
+  const int row, column;  // the first
+  float4 rows[kTileRows];
 
-  __device__ explicit Tile(const Mamba3Layout& l) {
-    const int columns = static_cast<int>(l.wide_p) / 4;
-    row = static_cast<int>(threadIdx.x) / columns * kRows;
-    column = static_cast<int>(threadIdx.x) % columns * 4;
-  }
+  __device__ explicit Tile(const Head& shape)
+      : s(shape),
+        row(static_cast<int>(threadIdx.x) / (s.wide_p / 4) * kTileRows),
+        column(static_cast<int>(threadIdx.x) % (s.wide_p / 4) * 4) {}
   /// Threads beyond the last row have no share.
-  __device__ bool empty(const Mamba3Layout& l) const { return row >= l.d_state; }
-  __device__ int group() const { return row / kRows; }
+  __device__ bool empty() const { return row >= s.N; }
+  __device__ int group() const { return row / kTileRows; }
 
-  template <typename Visit>
-  __device__ void each_row(const Mamba3Layout& l, float* h, const Visit& visit) {
-    float* at = h + row * static_cast<int>(l.wide_p) + column;
+  __device__ void load(const float* h) {
+    const float* at = h + row * s.wide_p + column;
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      if (row + i < l.d_state) visit(rows[i], reinterpret_cast<float4*>(at + i * static_cast<int>(l.wide_p)));
+    for (int i = 0; i < kTileRows; ++i) {
+      rows[i] = row + i < s.N ? __ldcs(reinterpret_cast<const float4*>(at + i * s.wide_p)) : float4{};
     }
   }
-  __device__ void load(const Mamba3Layout& l, float* h) {
+  __device__ void store(float* h) const {
+    float* at = h + row * s.wide_p + column;
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) rows[i] = {0, 0, 0, 0};
-    each_row(l, h, [](float4& mine, const float4* theirs) { mine = __ldcs(theirs); });
-  }
-  __device__ void store(const Mamba3Layout& l, float* h) {
-    each_row(l, h, [](float4& mine, float4* theirs) { __stcs(theirs, mine); });
+    for (int i = 0; i < kTileRows; ++i) {
+      if (row + i < s.N) __stcs(reinterpret_cast<float4*>(at + i * s.wide_p), rows[i]);
+    }
   }
 
-  /// visit(i, values) for rows i to i + 3 of the share and theirs of a vector over N, such as q or k.
+  /// visit(i, value) for each row of the share and its value of a vector over N, such as q or k.
   template <typename Visit>
-  __device__ void each_four(const float* vector, const Visit& visit) const {
+  __device__ void each_row(const float* vector, const Visit& visit) const {
 #pragma unroll
-    for (int i = 0; i < kRows; i += 4) {
+    for (int i = 0; i < kTileRows; i += 4) {
       const float4 four = load4(vector + row + i);
       visit(i, four.x), visit(i + 1, four.y), visit(i + 2, four.z), visit(i + 3, four.w);
     }
   }
 
-  /// The state after the last slot: h = decay h + sum over slots and ranks of weight k v. token_at(slot) gives k
-  /// [R, N'] and x [P'] of a slot; mimo_x [R, P'] or null.
+  /// The state after the last slot: h = decay h + sum over slots and ranks of weight k v. token_at(slot)
+  /// gives k [R, N'] and x [P'] of a slot; mimo_x [R, P'] or null.
   template <typename TokenAt>
-  __device__ void fold(const Mamba3Layout& l, float decay, int slots, const float* weight, const float* mimo_x,
+  __device__ void fold(float decay, int slots, const float* weight, const float* mimo_x,
                        const TokenAt& token_at) {
-    const int rank = static_cast<int>(l.rank), wide_n = static_cast<int>(l.wide_n);
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) rows[i] = decay * rows[i];
+    for (int i = 0; i < kTileRows; ++i) rows[i] = decay * rows[i];
+#pragma unroll 1
     for (int slot = 0; slot < slots; ++slot) {
       const float* k = token_at(slot);
-      const float4 x = weight[slot] * load4(k + rank * wide_n + column);
-      for (int r = 0; r < rank; ++r) {
-        const float4 v = mimo_x == nullptr ? x : x * load4(mimo_x + r * static_cast<int>(l.wide_p) + column);
-        each_four(k + r * wide_n, [&](int i, float k_n) { add_scaled(rows[i], k_n, v); });
+      const float4 x = weight[slot] * load4(k + s.R * s.wide_n + column);
+#pragma unroll 1
+      for (int r = 0; r < s.R; ++r) {
+        const float4 v = mimo_x == nullptr ? x : x * load4(mimo_x + r * s.wide_p + column);
+        each_row(k + r * s.wide_n, [&](int i, float k_n) { add_scaled(rows[i], k_n, v); });
       }
     }
   }
 };
 
-/// Threads of a block whose tiles cover a head, in whole warps.
-inline int tile_threads(const Mamba3Layout& l) {
-  const auto groups = (l.d_state + Tile::kRows - 1) / Tile::kRows;
-  return static_cast<int>((l.wide_p / 4 * groups + kLanes - 1) / kLanes * kLanes);
-}
+/// What a token does to the state: its decay, the weight of its own k v, the weight that it gives to the
+/// token before it, and its dt.
+struct Dynamics {
+  float alpha, own, before, dt;
+};
 
-/// What slots 0 to tail give to the state after them and one more token, by one warp, slot by lane: the decay on
-/// the way times lambda dt of the slot's own token (in slot 0 that lies in the checkpoint already) and
-/// (1 - lambda) dt of the one behind it. `last` is what the last token does. weight [tail + 2]; returns the decay
-/// of the checkpoint, in lane 0.
-__device__ inline float weigh_slots(const HeadState& head, int tail, const Dynamics& last, float* weight) {
-  const int slot = static_cast<int>(threadIdx.x) % kLanes;
-  float reach = slot < tail ? head.alpha[slot] : slot == tail ? last.alpha : 1.0f;
-  const float before = slot < tail ? head.before[slot] : last.before;
-  const float own = slot > 0 && slot <= tail ? head.own[slot - 1] : 0.0f;
-#pragma unroll
-  for (int step = 1; step < kLanes; step *= 2) {
-    const float further = __shfl_down_sync(kAllLanes, reach, step);
-    if (slot + step < kLanes) reach *= further;
+/// What the tail's tokens do, one warp, slot by lane: token i is that of slot i + 1.
+struct SlotDynamics {
+  float alpha, before, own;
+
+  __device__ SlotDynamics(const HeadState& state, int tail) : alpha(1), before(0), own(0) {
+    const int slot = static_cast<int>(threadIdx.x) % kLanes;
+    if (slot < tail) alpha = state.alpha[slot], before = state.before[slot];
+    if (slot > 0 && slot <= tail) own = state.own[slot - 1];
   }
-  if (slot <= tail) weight[slot] = reach * (own + before);
-  if (slot == 0) weight[tail + 1] = last.own;
-  return reach;
-}
+
+  /// What slots 0 to tail give to the state after them and a `last` token: the decay on the way times lambda
+  /// dt of the slot's own token (in slot 0 that lies in the checkpoint already) and (1 - lambda) dt of the
+  /// one behind it. weight [tail + 2]; returns the decay of the checkpoint, in lane 0.
+  __device__ float weigh(int tail, const Dynamics& last, float* weight) const {
+    const int slot = static_cast<int>(threadIdx.x) % kLanes;
+    float reach = slot == tail ? last.alpha : alpha;
+#pragma unroll
+    for (int step = 1; step < kLanes; step *= 2) {
+      const float further = __shfl_down_sync(kAllLanes, reach, step);
+      if (slot + step < kLanes) reach *= further;
+    }
+    if (slot <= tail) weight[slot] = reach * (own + (slot == tail ? last.before : before));
+    if (slot == 0) weight[tail + 1] = last.own;
+    return reach;
+  }
+};
 
 /// Begins to copy `count` floats, a multiple of 4 on boundaries of 16 bytes, into shared memory.
 __device__ inline void stage(float* to, const float* from, int count) {
@@ -149,17 +200,15 @@ __device__ inline void stage(float* to, const float* from, int count) {
   }
 }
 
-/// The same for [rows, count] to [rows, width], the rest of each row zeros; no boundaries.
+/// The same for [rows, count] to [rows, width] with zeros at each row's end, and without boundaries.
 __device__ inline void stage_rows(float* to, const float* from, int rows, int count, int width) {
-  for (int r = 0; r < rows; ++r, to += width, from += count) {
-    if (count % 4 == 0) {
-      stage(to, from, count);
-      for (int i = count + static_cast<int>(threadIdx.x); i < width; i += static_cast<int>(blockDim.x)) to[i] = 0;
-      continue;
-    }
-    for (int i = static_cast<int>(threadIdx.x); i < width; i += static_cast<int>(blockDim.x)) {
-      if (i < count) __pipeline_memcpy_async(to + i, from + i, sizeof(float));
-      else to[i] = 0;
+  if (count == width) return stage(to, from, rows * count);
+  for (int i = static_cast<int>(threadIdx.x); i < rows * width; i += static_cast<int>(blockDim.x)) {
+    const int row = i / width, column = i - row * width;
+    if (column < count) {
+      __pipeline_memcpy_async(to + i, from + row * count + column, sizeof(float));
+    } else {
+      to[i] = 0;
     }
   }
 }

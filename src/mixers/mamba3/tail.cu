@@ -8,8 +8,10 @@
 namespace mamba3::cuda {
 namespace {
 
+using Head = AnyHead<1>;
+
 /// A block for each head of each session. The slots lie in memory: this runs once for many steps.
-__global__ void __launch_bounds__(512)
+__global__ void __launch_bounds__(Head::kThreads)
     fold_kernel(const __grid_constant__ Mamba3Layout l, const float* mimo_x,
                 const __grid_constant__ Mamba3Sessions sessions, std::int64_t offset) {
   extern __shared__ __align__(16) float mine[];  // mimo_x [R, P']
@@ -17,31 +19,32 @@ __global__ void __launch_bounds__(512)
   const int session = static_cast<int>(blockIdx.y), head = static_cast<int>(blockIdx.x);
   const int tail = sessions.tails[session];
   if (tail == 0) return;
+  const Head s(l);
   const HeadState state(l, sessions.states[session] + offset, head);
-  const int R = static_cast<int>(l.rank), P = static_cast<int>(l.headdim), token = static_cast<int>(l.token);
-  if (mimo_x != nullptr) stage_rows(mine, mimo_x + head * R * P, R, P, static_cast<int>(l.wide_p));
+  Tile<Head> tile(s);
+  if (!tile.empty()) tile.load(state.h);
+  if (mimo_x != nullptr) stage_rows(mine, mimo_x + head * s.R * s.P, s.R, s.P, s.wide_p);
   if (threadIdx.x < kLanes) {
-    const int at = tail - 1;
-    const float kept = weigh_slots(state, at, {state.alpha[at], state.own[at], state.before[at], 0}, weight);
+    const int before = tail - 1;
+    const Dynamics last{state.alpha[before], state.own[before], state.before[before], state.dt[before]};
+    const float kept = SlotDynamics(state, before).weigh(before, last, weight);
     if (threadIdx.x == 0) decay = kept;
   }
   __pipeline_commit();
   __pipeline_wait_prior(0);
   __syncthreads();
 
-  Tile tile(l);
-  if (!tile.empty(l)) {
-    tile.load(l, state.h);
-    tile.fold(l, decay, tail + 1, weight, mimo_x == nullptr ? nullptr : mine,
-              [&](int slot) { return state.tokens + slot * token; });
-    tile.store(l, state.h);
+  if (!tile.empty()) {
+    tile.fold(decay, tail + 1, weight, mimo_x == nullptr ? nullptr : mine,
+              [&](int slot) { return state.tokens + slot * s.token; });
+    tile.store(state.h);
   }
   __syncthreads();
-  for (int i = static_cast<int>(threadIdx.x); i < token; i += static_cast<int>(blockDim.x)) {
-    state.tokens[i] = state.tokens[tail * token + i];
+  for (int i = static_cast<int>(threadIdx.x); i < s.token; i += static_cast<int>(blockDim.x)) {
+    state.tokens[i] = state.tokens[tail * s.token + i];
   }
-  for (int s = static_cast<int>(threadIdx.x); s < l.angles; s += static_cast<int>(blockDim.x)) {
-    state.start[s] = state.theta[s];
+  for (int i = static_cast<int>(threadIdx.x); i < l.angles; i += static_cast<int>(blockDim.x)) {
+    state.start[i] = state.theta[i];
   }
 }
 
@@ -85,8 +88,9 @@ void advance(std::int64_t* positions, std::int32_t* tails, std::int64_t batch, s
 void fold_tails(const Mamba3Layout& layout, const float* mimo_x, const Mamba3Sessions& sessions,
                 std::int64_t offset, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(layout.heads), static_cast<unsigned>(sessions.batch));
-  const auto bytes = static_cast<std::size_t>(mimo_x == nullptr ? 0 : layout.rank * layout.wide_p) * sizeof(float);
-  fold_kernel<<<grid, tile_threads(layout), bytes, stream>>>(layout, mimo_x, sessions, offset);
+  const auto bytes =
+      static_cast<std::size_t>(mimo_x == nullptr ? 0 : layout.rank * layout.wide_p) * sizeof(float);
+  fold_kernel<<<grid, block_threads(Head(layout)), bytes, stream>>>(layout, mimo_x, sessions, offset);
   check_launch("fold_tails");
 }
 
