@@ -1,0 +1,226 @@
+// One head of one session inside a block of threads: its shape, its state, its slots (the checkpoint's last
+// token and those of the tail) and a thread's share of the matrix h. Shared by the step and by the folding of
+// a tail.
+#pragma once
+
+#include <cuda_pipeline_primitives.h>
+
+#include <cstdint>
+#include <numbers>
+
+#include "mixers/mamba3/layout.h"
+
+namespace mamba3::cuda {
+
+inline constexpr unsigned kAllLanes = 0xffffffffu;
+inline constexpr int kLanes = 32;
+inline constexpr int kTileRows = 16;
+
+/// A head of the published models, N 128 and P 64, of fixed rank: what is known when the kernel is compiled
+/// costs neither registers nor instructions.
+template <int kRank>
+struct PublishedHead {
+  static constexpr int kRanks = kRank;
+  static constexpr int kThreads = 128;
+  static constexpr int kPairs = 2;   // of q and k that a lane rotates: N / 2 / 32
+  static constexpr int kBlocks = 4;  // on a multiprocessor: 128 KB of h on its way from memory
+  static constexpr bool kStaged = true;
+  static constexpr int R = kRank, N = 128, P = 64, wide_n = N, wide_p = P, token = R * wide_n + wide_p;
+
+  __host__ __device__ explicit PublishedHead(const Mamba3Layout&) {}
+  static bool takes(const Mamba3Layout& l) { return l.rank == R && l.d_state == N && l.headdim == P; }
+};
+
+/// Any head with N up to 256, P up to 128 and R up to kRank. Ranks beyond 4 leave the old slots in memory, to
+/// stay within 99 KB of shared memory.
+template <int kRank>
+struct AnyHead {
+  static constexpr int kRanks = kRank;
+  static constexpr int kThreads = 512;
+  static constexpr int kPairs = 4;
+  static constexpr int kBlocks = 1;
+  static constexpr bool kStaged = kRank <= 4;
+  int R, N, P, wide_n, wide_p, token;
+
+  __host__ __device__ explicit AnyHead(const Mamba3Layout& l)
+      : R(static_cast<int>(l.rank)),
+        N(static_cast<int>(l.d_state)),
+        P(static_cast<int>(l.headdim)),
+        wide_n(static_cast<int>(l.wide_n)),
+        wide_p(static_cast<int>(l.wide_p)),
+        token(static_cast<int>(l.token)) {}
+};
+
+/// Groups of kTileRows rows of h.
+template <typename Head>
+__host__ __device__ int row_groups(const Head& s) {
+  return (s.N + kTileRows - 1) / kTileRows;
+}
+
+/// Threads of a block: a tile each for all of h, a thread for each column at least, in whole warps.
+template <typename Head>
+int block_threads(const Head& s) {
+  const int tiles = s.wide_p / 4 * row_groups(s);
+  return ((tiles > s.wide_p ? tiles : s.wide_p) + kLanes - 1) / kLanes * kLanes;
+}
+
+/// One head's part of a state, as Mamba3Head has it.
+struct HeadState {
+  float *theta, *start, *h, *tokens, *alpha, *own, *before, *dt;
+
+  __device__ HeadState(const Mamba3Layout& l, float* values, std::int64_t head)
+      : theta(values + l.theta + head * l.angles),
+        start(values + l.start + head * l.angles),
+        h(values + l.h + head * l.d_state * l.wide_p),
+        tokens(values + l.tokens + head * (1 + l.chunk) * l.token),
+        alpha(values + l.alpha + head * l.wide_c),
+        own(values + l.own + head * l.wide_c),
+        before(values + l.before + head * l.wide_c),
+        dt(values + l.dt + head * l.wide_c) {}
+};
+
+__device__ inline void add_scaled(float4& sum, float scale, const float4& v) {
+  sum.x = fmaf(scale, v.x, sum.x);
+  sum.y = fmaf(scale, v.y, sum.y);
+  sum.z = fmaf(scale, v.z, sum.z);
+  sum.w = fmaf(scale, v.w, sum.w);
+}
+__device__ inline float4 operator*(float scale, const float4& v) {
+  return {scale * v.x, scale * v.y, scale * v.z, scale * v.w};
+}
+__device__ inline float4 operator*(const float4& a, const float4& b) {
+  return {a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w};
+}
+__device__ inline float4 load4(const float* v) {
+  return *reinterpret_cast<const float4*>(v);
+}
+__device__ inline void store4(float* to, const float4& v) {
+  *reinterpret_cast<float4*>(to) = v;
+}
+
+/// A thread's share of h [N, P']: kTileRows rows of four columns, in registers, so that all of h is on its
+/// way from memory at once. The state passes by once a step: it is loaded and stored past the first-level
+/// cache, and first to leave the second.
+template <typename Head>
+struct Tile {
+  const Head& s;
+  const int row, column;  // the first
+  float4 rows[kTileRows];
+
+  __device__ explicit Tile(const Head& shape)
+      : s(shape),
+        row(static_cast<int>(threadIdx.x) / (s.wide_p / 4) * kTileRows),
+        column(static_cast<int>(threadIdx.x) % (s.wide_p / 4) * 4) {}
+  /// Threads beyond the last row have no share.
+  __device__ bool empty() const { return row >= s.N; }
+  __device__ int group() const { return row / kTileRows; }
+
+  __device__ void load(const float* h) {
+    const float* at = h + row * s.wide_p + column;
+#pragma unroll
+    for (int i = 0; i < kTileRows; ++i) {
+      rows[i] = row + i < s.N ? __ldcs(reinterpret_cast<const float4*>(at + i * s.wide_p)) : float4{};
+    }
+  }
+  __device__ void store(float* h) const {
+    float* at = h + row * s.wide_p + column;
+#pragma unroll
+    for (int i = 0; i < kTileRows; ++i) {
+      if (row + i < s.N) __stcs(reinterpret_cast<float4*>(at + i * s.wide_p), rows[i]);
+    }
+  }
+
+  /// visit(i, value) for each row of the share and its value of a vector over N, such as q or k.
+  template <typename Visit>
+  __device__ void each_row(const float* vector, const Visit& visit) const {
+#pragma unroll
+    for (int i = 0; i < kTileRows; i += 4) {
+      const float4 four = load4(vector + row + i);
+      visit(i, four.x), visit(i + 1, four.y), visit(i + 2, four.z), visit(i + 3, four.w);
+    }
+  }
+
+  /// The state after the last slot: h = decay h + sum over slots and ranks of weight k v. token_at(slot)
+  /// gives k [R, N'] and x [P'] of a slot; mimo_x [R, P'] or null.
+  template <typename TokenAt>
+  __device__ void fold(float decay, int slots, const float* weight, const float* mimo_x,
+                       const TokenAt& token_at) {
+#pragma unroll
+    for (int i = 0; i < kTileRows; ++i) rows[i] = decay * rows[i];
+#pragma unroll 1
+    for (int slot = 0; slot < slots; ++slot) {
+      const float* k = token_at(slot);
+      const float4 x = weight[slot] * load4(k + s.R * s.wide_n + column);
+#pragma unroll 1
+      for (int r = 0; r < s.R; ++r) {
+        const float4 v = mimo_x == nullptr ? x : x * load4(mimo_x + r * s.wide_p + column);
+        each_row(k + r * s.wide_n, [&](int i, float k_n) { add_scaled(rows[i], k_n, v); });
+      }
+    }
+  }
+};
+
+/// What a token does to the state: its decay, the weight of its own k v, the weight that it gives to the
+/// token before it, and its dt.
+struct Dynamics {
+  float alpha, own, before, dt;
+};
+
+/// What the tail's tokens do, one warp, slot by lane: token i is that of slot i + 1.
+struct SlotDynamics {
+  float alpha, before, own;
+
+  __device__ SlotDynamics(const HeadState& state, int tail) : alpha(1), before(0), own(0) {
+    const int slot = static_cast<int>(threadIdx.x) % kLanes;
+    if (slot < tail) alpha = state.alpha[slot], before = state.before[slot];
+    if (slot > 0 && slot <= tail) own = state.own[slot - 1];
+  }
+
+  /// What slots 0 to tail give to the state after them and a `last` token: the decay on the way times lambda
+  /// dt of the slot's own token (in slot 0 that lies in the checkpoint already) and (1 - lambda) dt of the
+  /// one behind it. weight [tail + 2]; returns the decay of the checkpoint, in lane 0.
+  __device__ float weigh(int tail, const Dynamics& last, float* weight) const {
+    const int slot = static_cast<int>(threadIdx.x) % kLanes;
+    float reach = slot == tail ? last.alpha : alpha;
+#pragma unroll
+    for (int step = 1; step < kLanes; step *= 2) {
+      const float further = __shfl_down_sync(kAllLanes, reach, step);
+      if (slot + step < kLanes) reach *= further;
+    }
+    if (slot <= tail) weight[slot] = reach * (own + (slot == tail ? last.before : before));
+    if (slot == 0) weight[tail + 1] = last.own;
+    return reach;
+  }
+};
+
+/// Begins to copy `count` floats, a multiple of 4 on boundaries of 16 bytes, into shared memory.
+__device__ inline void stage(float* to, const float* from, int count) {
+  for (int i = 4 * static_cast<int>(threadIdx.x); i < count; i += 4 * static_cast<int>(blockDim.x)) {
+    __pipeline_memcpy_async(to + i, from + i, sizeof(float4));
+  }
+}
+
+/// The same for [rows, count] to [rows, width] with zeros at each row's end, and without boundaries.
+__device__ inline void stage_rows(float* to, const float* from, int rows, int count, int width) {
+  if (count == width) return stage(to, from, rows * count);
+  for (int i = static_cast<int>(threadIdx.x); i < rows * width; i += static_cast<int>(blockDim.x)) {
+    const int row = i / width, column = i - row * width;
+    if (column < count) {
+      __pipeline_memcpy_async(to + i, from + row * count + column, sizeof(float));
+    } else {
+      to[i] = 0;
+    }
+  }
+}
+
+/// theta + rate dt, modulo 2 pi.
+__device__ inline float turned(float theta, float rate, float dt) {
+  constexpr float kTwoPi = 2 * std::numbers::pi_v<float>;
+  constexpr float kInverse = 0.5f * std::numbers::inv_pi_v<float>;
+  float t = fmaf(rate, dt, theta);
+  t = fmaf(-floorf(t * kInverse), kTwoPi, t);
+  t = fmaxf(t, 0.0f);  // rounding may leave -0 or a hair below
+  return t >= kTwoPi ? t - kTwoPi : t;
+}
+
+}  // namespace mamba3::cuda
