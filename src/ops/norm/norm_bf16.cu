@@ -32,28 +32,22 @@ __device__ void store(const Octet& o, float* to) {
   reinterpret_cast<float4*>(to)[1] = {o.v[4], o.v[5], o.v[6], o.v[7]};
 }
 
+__device__ Octet rounded(const Octet& o) {
+  Octet result;
+  for (int i = 0; i < 8; ++i) result.v[i] = __bfloat162float(__float2bfloat16(o.v[i]));
+  return result;
+}
+
 __device__ void store(const Octet& o, __nv_bfloat16* to) {
   alignas(16) __nv_bfloat162 pairs[4];
   for (int i = 0; i < 4; ++i) pairs[i] = __floats2bfloat162_rn(o.v[2 * i], o.v[2 * i + 1]);
   *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(pairs);
 }
 
-// [low, high, high], `width` apart.
-__device__ void store_parts(const Octet& o, __half* to, int width) {
-  alignas(16) __half2 high[4], low[4];
-  for (int i = 0; i < 4; ++i) {
-    const float a = o.v[2 * i], b = o.v[2 * i + 1];
-    high[i] = __floats2half2_rn(a, b);
-    low[i] = __floats2half2_rn(a - __low2float(high[i]), b - __high2float(high[i]));
-  }
-  *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(low);
-  *reinterpret_cast<uint4*>(to + width) = *reinterpret_cast<const uint4*>(high);
-  *reinterpret_cast<uint4*>(to + 2 * width) = *reinterpret_cast<const uint4*>(high);
-}
-
 // A block a row; a thread holds kOctets times 8 neighbouring values.
 template <int kOctets>
-__global__ void norm_rows_kernel(NormWeights weights, float* residual, const float* delta, NormedRows out) {
+__global__ void norm_rows_kernel(NormWeights weights, float* residual, const float* delta, NormedRows form,
+                                 __nv_bfloat16* out) {
   const int width = static_cast<int>(weights.width);
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * width;
   const auto place = [&](int o) { return 8 * static_cast<int>(o * blockDim.x + threadIdx.x); };
@@ -97,20 +91,28 @@ __global__ void norm_rows_kernel(NormWeights weights, float* residual, const flo
       const Octet bias = load(weights.bias + place(o));
       for (int i = 0; i < 8; ++i) x[o].v[i] += bias.v[i];
     }
-    if (out.bf16 != nullptr) store(x[o], out.bf16 + row + place(o));
-    if (out.parts != nullptr) store_parts(x[o], out.parts + 3 * row + place(o), width);
+    if (form == NormedRows::bf16) {
+      store(x[o], out + row + place(o));
+      continue;
+    }
+    __nv_bfloat16* const parts = out + 3 * row + place(o);
+    const Octet high = rounded(x[o]);
+    store(high, parts + width);
+    store(high, parts + 2 * width);
+    for (int i = 0; i < 8; ++i) x[o].v[i] -= high.v[i];
+    store(x[o], parts);
   }
 }
 
 }  // namespace
 
 void norm_rows(const NormWeights& weights, float* residual, const float* delta, std::int64_t rows,
-               const NormedRows& out, cudaStream_t stream) {
+               NormedRows form, __nv_bfloat16* out, cudaStream_t stream) {
   constexpr int kOctets = 2;
   if (rows == 0) return;
   const auto octets = static_cast<unsigned>((weights.width / 8 + kOctets - 1) / kOctets);
-  norm_rows_kernel<kOctets>
-      <<<static_cast<unsigned>(rows), (octets + 31) / 32 * 32, 0, stream>>>(weights, residual, delta, out);
+  norm_rows_kernel<kOctets><<<static_cast<unsigned>(rows), (octets + 31) / 32 * 32, 0, stream>>>(
+      weights, residual, delta, form, out);
   check_launch("norm_rows");
 }
 
