@@ -57,12 +57,11 @@ void LayerChain<T>::prepare(std::int64_t rows) {
   if (rows <= capacity_) return;
   const Mamba3Config& c = network_.mixer();
   const std::int64_t D = network_.config().d_model, F = network_.config().ffn_width;
-  normed_ = Buffer<T>(rows * D);
+  normed_ = Buffer<T>(rows * (kExact ? D : split_length(D)));
   wide_ = Buffer<T>(rows * std::max(c.in_rows(), 2 * F));
   narrow_ = Buffer<T>(rows * std::max(c.d_inner(), F));
   dynamics_ = Buffer<float>(rows * c.dynamics_rows());
   if (!network_.exact()) {
-    parts_ = Buffer<__half>(rows * split_length(D));
     if (unpacked_.size() == 0) unpacked_ = Buffer<T>(unpacked_values(network_));
   }
   capacity_ = rows;
@@ -96,13 +95,14 @@ const T* LayerChain<T>::values_of(const DeviceMatrix& W, cudaStream_t stream) {
 }
 
 template <typename T>
-void LayerChain<T>::store(const DeviceMatrix& W, std::int64_t rows, const T* x, T* y, std::int64_t y_stride,
+void LayerChain<T>::store(const DeviceMatrix& W, std::int64_t rows, const T* x, T* y, Strides strides,
                           cudaStream_t stream) {
   if constexpr (kExact) {
     exact_linear(W, x, rows, y, /*add=*/false, stream);
   } else {
-    gemm_.run({.rows = rows, .outputs = W.rows, .inputs = W.cols, .y_stride = y_stride}, values_of(W, stream),
-              x, y, stream);
+    gemm_.run(
+        {.rows = rows, .outputs = W.rows, .inputs = W.cols, .x_stride = strides.x, .y_stride = strides.y},
+        values_of(W, stream), x, y, stream);
   }
 }
 
@@ -121,17 +121,15 @@ void LayerChain<T>::project(const NetworkLayer& layer, std::int64_t rows, float*
                             cudaStream_t stream) {
   if constexpr (kExact) {
     norm(layer.norm, residual, rows, normed_.data(), stream);
-    store(layer.dynamics, rows, normed_.data(), dynamics_.data(), 0, stream);
+    store(layer.in_proj, rows, normed_.data(), wide_.data(), {}, stream);
+    store(layer.dynamics, rows, normed_.data(), dynamics_.data(), {}, stream);
   } else {
-    norm_rows(layer.norm, residual, nullptr, rows, {normed_.data(), parts_.data()}, stream);
-    gemm_.run({.rows = rows,
-               .outputs = layer.dynamics.rows,
-               .inputs = split_length(layer.dynamics.cols),
-               .input = GemmInput::f16,
-               .output = GemmOutput::f32},
-              layer.dynamics_parts, parts_.data(), dynamics_.data(), stream, layer.dynamics_scale);
+    const std::int64_t D = layer.in_proj.cols, parts = split_length(D);
+    norm_rows(layer.norm, residual, nullptr, rows, NormedRows::split, normed_.data(), stream);
+    gemm_.run({.rows = rows, .outputs = layer.dynamics.rows, .inputs = parts, .output = GemmOutput::f32},
+              layer.dynamics_parts, normed_.data(), dynamics_.data(), stream);
+    store(layer.in_proj, rows, normed_.data() + 2 * D, wide_.data(), {.x = parts}, stream);
   }
-  store(layer.in_proj, rows, normed_.data(), wide_.data(), 0, stream);
 }
 
 template <typename T>
@@ -141,12 +139,12 @@ void LayerChain<T>::mlp(const NetworkLayer& layer, std::int64_t rows, float* res
   if constexpr (kExact) {
     T* const gate = up + rows * F;
     norm(layer.norm2, residual, rows, normed_.data(), stream);
-    store(layer.up, rows, normed_.data(), up, 0, stream);
-    store(layer.gate, rows, normed_.data(), gate, 0, stream);
+    store(layer.up, rows, normed_.data(), up, {}, stream);
+    store(layer.gate, rows, normed_.data(), gate, {}, stream);
     swiglu(up, gate, rows * F, stream);
     add(layer.down, rows, up, residual, stream);
   } else {
-    norm_rows(layer.norm2, residual, nullptr, rows, {.bf16 = normed_.data()}, stream);
+    norm_rows(layer.norm2, residual, nullptr, rows, NormedRows::bf16, normed_.data(), stream);
     up_and_gate(layer, rows, up, stream);
     gated(up, rows, F, narrow_.data(), stream);
     add(layer.down, rows, narrow_.data(), residual, stream);
@@ -157,10 +155,10 @@ void LayerChain<T>::mlp(const NetworkLayer& layer, std::int64_t rows, float* res
 template <typename T>
 void LayerChain<T>::up_and_gate(const NetworkLayer& layer, std::int64_t rows, T* out, cudaStream_t stream) {
   const DeviceMatrix both = joined(layer.up, layer.gate);
-  if (both.rows != 0) return store(both, rows, normed_.data(), out, 0, stream);
+  if (both.rows != 0) return store(both, rows, normed_.data(), out, {}, stream);
   const std::int64_t F = layer.up.rows;
-  store(layer.up, rows, normed_.data(), out, 2 * F, stream);
-  store(layer.gate, rows, normed_.data(), out + F, 2 * F, stream);
+  store(layer.up, rows, normed_.data(), out, {.y = 2 * F}, stream);
+  store(layer.gate, rows, normed_.data(), out + F, {.y = 2 * F}, stream);
 }
 
 template <typename T>

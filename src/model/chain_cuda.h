@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cuda_bf16.h>
-#include <cuda_fp16.h>
 
 #include <functional>
 
@@ -48,6 +47,10 @@ class LayerChain {
             cudaStream_t stream);
 
  private:
+  /// Values from row to row; 0: dense.
+  struct Strides {
+    std::int64_t x = 0, y = 0;
+  };
   static constexpr bool kExact = std::is_same_v<T, float>;
 
   /// Few rows of the fast path read each weight once, with what stands before and behind in one kernel.
@@ -59,7 +62,7 @@ class LayerChain {
   void project(const NetworkLayer& layer, std::int64_t rows, float* residual, cudaStream_t stream);
   void mlp(const NetworkLayer& layer, std::int64_t rows, float* residual, cudaStream_t stream);
   void up_and_gate(const NetworkLayer& layer, std::int64_t rows, T* out, cudaStream_t stream);
-  void store(const DeviceMatrix& W, std::int64_t rows, const T* x, T* y, std::int64_t y_stride,
+  void store(const DeviceMatrix& W, std::int64_t rows, const T* x, T* y, Strides strides,
              cudaStream_t stream);
   void add(const DeviceMatrix& W, std::int64_t rows, const T* x, float* y, cudaStream_t stream);
   const T* values_of(const DeviceMatrix& W, cudaStream_t stream);
@@ -71,7 +74,6 @@ class LayerChain {
       narrow_;          // wide: projected, then up and gate; narrow: gated, then the MLP's middle
   Buffer<T> unpacked_;  // a quantized matrix, on its way into a product
   Buffer<float> dynamics_;
-  Buffer<__half> parts_;
 };
 
 extern template class LayerChain<float>;

@@ -2,28 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
-
 #include "ops/linear/split_cuda.h"
 
 namespace mamba3::cuda {
-namespace {
-
-// The power of two that brings the largest value of a matrix into [1/2, 1).
-float scale_of(const TensorView& tensor) {
-  std::vector<float> row(static_cast<std::size_t>(tensor.shape.back()));
-  const StoredRows rows(tensor);
-  std::vector<std::byte> memory;
-  float largest = 0;
-  for (std::int64_t i = 0; i < rows.count(); ++i) {
-    to_float(tensor.dtype, rows.row(i, memory), rows.width(), row.data());
-    for (const float v : row) largest = std::max(largest, std::abs(v));
-  }
-  return largest > 0 && std::isfinite(largest) ? std::ldexp(1.0f, -std::ilogb(largest) - 1) : 1.0f;
-}
-
-}  // namespace
 
 NetworkLayers::NetworkLayers(const Checkpoint& checkpoint, bool exact, cudaStream_t stream)
     : config_(checkpoint.config),
@@ -57,7 +38,7 @@ NetworkLayers::NetworkLayers(const Checkpoint& checkpoint, bool exact, cudaStrea
   embedding_ = weights_.matrix("embedding");
   head_ = config_.tie_embeddings ? embedding_ : weights_.matrix("head");
   norm_f_ = norm("norm_f");
-  if (!exact) split_dynamics(checkpoint, stream);
+  if (!exact) split_dynamics(stream);
 }
 
 NormWeights NetworkLayers::norm(const std::string& name) const {
@@ -65,17 +46,15 @@ NormWeights NetworkLayers::norm(const std::string& name) const {
           config_.d_model};
 }
 
-void NetworkLayers::split_dynamics(const Checkpoint& checkpoint, cudaStream_t stream) {
+void NetworkLayers::split_dynamics(cudaStream_t stream) {
   const std::int64_t rows = config_.mixer.dynamics_rows(), D = config_.d_model;
   const std::int64_t size = rows * split_length(D);
-  parts_ = Buffer<__half>(config_.n_layer * size);
-  for (std::int64_t i = 0; i < config_.n_layer; ++i) {
-    NetworkLayer& layer = layers_[static_cast<std::size_t>(i)];
-    __half* parts = parts_.data() + i * size;
-    const float scale = scale_of(checkpoint.tensor(fmt::format("layers.{}.mixer.dynamics", i)));
-    split_weights(reinterpret_cast<const float*>(layer.dynamics.planes[0]), rows, D, scale, parts, stream);
+  parts_ = Buffer<__nv_bfloat16>(config_.n_layer * size);
+  __nv_bfloat16* parts = parts_.data();
+  for (NetworkLayer& layer : layers_) {
+    split_weights(reinterpret_cast<const float*>(layer.dynamics.planes[0]), rows, D, parts, stream);
     layer.dynamics_parts = parts;
-    layer.dynamics_scale = 1 / scale;
+    parts += size;
   }
 }
 

@@ -1,7 +1,7 @@
 // A network's weights on a device, as its kernels take them.
 #pragma once
 
-#include <cuda_fp16.h>
+#include <cuda_bf16.h>
 
 #include <vector>
 
@@ -22,10 +22,8 @@ struct NetworkLayer {
   NormWeights norm2;
   DeviceMatrix up, gate;  // [F, D]
   DeviceMatrix down;      // [D, F]
-  /// `dynamics` times 1 / dynamics_scale in parts for tensor cores (ops/linear/split_cuda.h); null when
-  /// exact.
-  const __half* dynamics_parts = nullptr;
-  float dynamics_scale = 1;
+  /// `dynamics` in parts for tensor cores (ops/linear/split_cuda.h); null when exact.
+  const __nv_bfloat16* dynamics_parts = nullptr;
 };
 
 /// All pointers are the device's.
@@ -44,13 +42,13 @@ class NetworkLayers {
 
  private:
   NormWeights norm(const std::string& name) const;
-  void split_dynamics(const Checkpoint& checkpoint, cudaStream_t stream);
+  void split_dynamics(cudaStream_t stream);
 
   const ModelConfig& config_;
   bool exact_;
   Mamba3Layout layout_;
   DeviceWeights weights_;
-  Buffer<__half> parts_;
+  Buffer<__nv_bfloat16> parts_;
   std::vector<NetworkLayer> layers_;
   DeviceMatrix embedding_, head_;
   NormWeights norm_f_;

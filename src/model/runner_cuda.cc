@@ -4,6 +4,7 @@
 
 #include "core/device_info.h"
 #include "core/error.h"
+#include "mixers/mamba3/step_cuda.h"
 #include "model/decode_cuda.h"
 #include "model/prefill_cuda.h"
 #include "model/runner.h"
