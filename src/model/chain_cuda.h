@@ -70,8 +70,9 @@ class LayerChain {
   const NetworkLayers& network_;
   Gemm& gemm_;
   std::int64_t capacity_ = 0;
-  Buffer<T> normed_, wide_,
-      narrow_;          // wide: projected, then up and gate; narrow: gated, then the MLP's middle
+  Buffer<T> normed_;    // rows of D, or of their parts
+  Buffer<T> wide_;      // projected, then up and gate
+  Buffer<T> narrow_;    // gated, then the MLP's middle
   Buffer<T> unpacked_;  // a quantized matrix, on its way into a product
   Buffer<float> dynamics_;
 };
