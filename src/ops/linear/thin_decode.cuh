@@ -1,0 +1,376 @@
+// One step of a warp for each type of weights: 16 rows of W from a stage, times the activations.
+//
+// A thread's place in mma.m16n8k16: it holds values of the rows g and g + 8 of W, and of column g of the
+// activations, for the inputs that its quad's thread t has (Order, thin_input.cuh). Quantized values become
+// integers in float16, which is exact; their scales multiply float32 sums, but for the 6-bit scales of Q4_K
+// and Q5_K: these multiply the integers, which stay below 2^11 and so exact.
+#pragma once
+
+#include "ops/linear/thin_input.cuh"
+#include "ops/linear/thin_stage.cuh"
+
+namespace mamba3::cuda::thin {
+
+/// A warp's view of the activations in shared memory (stage_input). Columns that do not exist repeat the last
+/// one: their sums are not stored.
+template <int kColumnTiles>
+class Activations {
+ public:
+  __device__ Activations(const std::byte* values, const std::byte* sums, int rows) : rows_(rows) {
+    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    for (int c = 0; c < kColumnTiles; ++c) {
+      const int column = min(g + 8 * c, rows - 1);
+      values_[c] = values + column * 64 + t * 16;
+      sums_[c] = sums + column * 32 + t * 8;
+    }
+  }
+  __device__ uint4 group(int i, int c) const { return shared_load<uint4>(values_[c] + i * rows_ * 64); }
+  __device__ uint2 sums(int block, int c) const { return shared_load<uint2>(sums_[c] + block * rows_ * 32); }
+
+ private:
+  const std::byte* values_[kColumnTiles];
+  const std::byte* sums_[kColumnTiles];
+  int rows_;
+};
+
+/// Eight values of the row g and of the row g + 8: two left operands.
+struct Weights {
+  std::uint32_t low[4], high[4];
+  __device__ std::uint32_t* row(int half) { return half == 0 ? low : high; }
+};
+
+template <bool kHalf>
+__device__ inline void multiply_first(float (&c)[4], const Weights& w, const uint4& x) {
+  multiply_add<kHalf>(c, w.low[0], w.high[0], w.low[1], w.high[1], x.x, x.y);
+}
+template <bool kHalf>
+__device__ inline void multiply_second(float (&c)[4], const Weights& w, const uint4& x) {
+  multiply_add<kHalf>(c, w.low[2], w.high[2], w.low[3], w.high[3], x.z, x.w);
+}
+
+/// c += scale[0] sum for the row g, scale[1] sum for g + 8.
+__device__ inline void add_scaled(float (&c)[4], const float (&scale)[2], const float (&sum)[4]) {
+  c[0] += scale[0] * sum[0];
+  c[1] += scale[0] * sum[1];
+  c[2] += scale[1] * sum[2];
+  c[3] += scale[1] * sum[3];
+}
+
+/// The four bytes of a word, unsigned, less kBias: the byte under float16's 1024, whose last bit counts 1.
+template <int kBias>
+__device__ inline void bytes_to_halves(std::uint32_t bytes, std::uint32_t* to) {
+  const __half2 bias = __float2half2_rn(-(1024.0f + kBias));
+  to[0] = as_bits(__hadd2(as_half2(__byte_perm(bytes, 0x64646464, 0x4140)), bias));
+  to[1] = as_bits(__hadd2(as_half2(__byte_perm(bytes, 0x64646464, 0x4342)), bias));
+}
+
+__device__ inline float low_half(std::uint32_t pair) {
+  return __low2float(as_half2(pair));
+}
+__device__ inline float high_half(std::uint32_t pair) {
+  return __high2float(as_half2(pair));
+}
+
+struct Place {
+  int g, t;
+  __device__ Place() : g(threadIdx.x % 32 / 4), t(threadIdx.x % 4) {}
+};
+
+/// What a decoder is: the order in which it takes inputs, whether it needs sums of activations, and add():
+/// sum += 16 rows of a stage, which holds the inputs of step `step`, times the activations. `rows`: the
+/// thread's two rows in the matrix.
+template <DType kType>
+struct Decoder;
+
+template <bool kFloat16, DType kType>
+struct PlainDecoder {
+  static constexpr bool kHalf = kFloat16;
+  static constexpr Order kOrder = Order::eights;
+  static constexpr bool kSums = false;
+
+  template <int kColumnTiles>
+  static __device__ void add(const std::byte* stage, const Activations<kColumnTiles>& x, int step, const int*,
+                             int, float (&sum)[kColumnTiles][4]) {
+    const Place at;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const auto low = shared_load<uint4>(stage + swizzled<kType>(at.g, 4 * i + at.t));
+      const auto high = shared_load<uint4>(stage + swizzled<kType>(at.g + 8, 4 * i + at.t));
+      const Weights w = {{low.x, low.y, low.z, low.w}, {high.x, high.y, high.z, high.w}};
+#pragma unroll
+      for (int c = 0; c < kColumnTiles; ++c) {
+        const uint4 column = x.group(2 * step + i, c);
+        multiply_first<kHalf>(sum[c], w, column);
+        multiply_second<kHalf>(sum[c], w, column);
+      }
+    }
+  }
+};
+template <>
+struct Decoder<DType::bf16> : PlainDecoder<false, DType::bf16> {};
+template <>
+struct Decoder<DType::f16> : PlainDecoder<true, DType::f16> {};
+
+template <>
+struct Decoder<DType::q8_0> {
+  static constexpr bool kHalf = true;
+  static constexpr Order kOrder = Order::eights;
+  static constexpr bool kSums = false;
+
+  template <int kColumnTiles>
+  static __device__ void add(const std::byte* stage, const Activations<kColumnTiles>& x, int step, const int*,
+                             int, float (&sum)[kColumnTiles][4]) {
+    constexpr int kScales = staged_at(DType::q8_0, 0), kValues = staged_at(DType::q8_0, 1);
+    const Place at;
+    Words2 d[2];
+    for (int r = 0; r < 2; ++r) d[r] = shared_load<Words2>(stage + kScales + (at.g + 8 * r) * 8);
+#pragma unroll
+    for (int b = 0; b < 4; ++b) {
+      Weights w;
+      float scale[2];
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        const auto bytes = shared_load<Words2>(
+            stage + kValues + swizzled<DType::q8_0>(at.g + 8 * r, 2 * b + at.t / 2) + at.t % 2 * 8);
+        bytes_to_halves<128>(bytes.x ^ 0x80808080, w.row(r));
+        bytes_to_halves<128>(bytes.y ^ 0x80808080, w.row(r) + 2);
+        const std::uint32_t pair = b < 2 ? d[r].x : d[r].y;
+        scale[r] = b % 2 == 0 ? low_half(pair) : high_half(pair);
+      }
+#pragma unroll
+      for (int c = 0; c < kColumnTiles; ++c) {
+        const uint4 column = x.group(4 * step + b, c);
+        float group[4] = {};
+        multiply_first<kHalf>(group, w, column);
+        multiply_second<kHalf>(group, w, column);
+        add_scaled(sum[c], scale, group);
+      }
+    }
+  }
+};
+
+/// c += offsets [16 rows, 8 groups] times the sums of 8 groups of activations, high and low parts; `offsets`
+/// are those of the groups 2 t and 2 t + 1, of the rows g and g + 8.
+__device__ inline void add_offsets(float (&c)[4], const std::uint32_t (&offsets)[2], const uint2& sums) {
+  multiply_add<true>(c, offsets[0], offsets[1], offsets[0], offsets[1], sums.x, sums.y);
+}
+
+/// Q4_0, Q4_1, Q5_0 and Q5_1.
+template <DType kType, bool kFive, bool kOffset>
+struct SimpleDecoder {
+  static constexpr bool kHalf = true;
+  static constexpr Order kOrder = Order::fours;
+  static constexpr bool kSums = kOffset;
+  static constexpr int kScaleBytes = kOffset ? 4 : 2;
+  static constexpr int kBias = kOffset ? 0 : (kFive ? 16 : 8);
+  static constexpr int kFifths = staged_at(kType, 1), kValues = staged_at(kType, kFive ? 2 : 1);
+
+  // Four bits, one to the fifth bit of each byte: the multiplication puts bit i at bit 8 i.
+  static __device__ std::uint32_t fifths(std::uint32_t bits) {
+    return ((bits & 0xf) * 0x00204081 & 0x01010101) << 4;
+  }
+  static __device__ float scale_of(const std::byte* stage, int row, int b) {
+    const std::byte* at = stage + row * 8 * kScaleBytes + b * kScaleBytes;
+    return __half2float(shared_load<__half>(at));
+  }
+
+  template <int kColumnTiles>
+  static __device__ void add(const std::byte* stage, const Activations<kColumnTiles>& x, int step, const int*,
+                             int, float (&sum)[kColumnTiles][4]) {
+    const Place at;
+#pragma unroll 2
+    for (int b = 0; b < 8; ++b) {
+      Weights w;
+      float scale[2];
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        const int row = at.g + 8 * r;
+        const auto bits = shared_load<std::uint32_t>(stage + kValues + swizzled<kType>(row, b) + at.t * 4);
+        std::uint32_t low = bits & 0x0f0f0f0f, high = bits >> 4 & 0x0f0f0f0f;
+        if constexpr (kFive) {
+          const auto fifth = shared_load<std::uint32_t>(stage + kFifths + row * 32 + b * 4) >> at.t * 4;
+          low |= fifths(fifth);
+          high |= fifths(fifth >> 16);
+        }
+        bytes_to_halves<kBias>(low, w.row(r));
+        bytes_to_halves<kBias>(high, w.row(r) + 2);
+        scale[r] = scale_of(stage, row, b);
+      }
+#pragma unroll
+      for (int c = 0; c < kColumnTiles; ++c) {
+        const uint4 column = x.group(8 * step + b, c);
+        float group[4] = {};
+        multiply_first<true>(group, w, column);
+        multiply_second<true>(group, w, column);
+        add_scaled(sum[c], scale, group);
+      }
+    }
+    if constexpr (kOffset) {
+      std::uint32_t offsets[2];
+      for (int r = 0; r < 2; ++r) {
+        const auto pairs = shared_load<Words2>(stage + (at.g + 8 * r) * 32 + at.t * 8);
+        offsets[r] = __byte_perm(pairs.x, pairs.y, 0x7632);
+      }
+      for (int c = 0; c < kColumnTiles; ++c) add_offsets(sum[c], offsets, x.sums(step, c));
+    }
+  }
+};
+template <>
+struct Decoder<DType::q4_0> : SimpleDecoder<DType::q4_0, false, false> {};
+template <>
+struct Decoder<DType::q4_1> : SimpleDecoder<DType::q4_1, false, true> {};
+template <>
+struct Decoder<DType::q5_0> : SimpleDecoder<DType::q5_0, true, false> {};
+template <>
+struct Decoder<DType::q5_1> : SimpleDecoder<DType::q5_1, true, true> {};
+
+/// Q4_K and Q5_K.
+template <DType kType, bool kFive>
+struct SuperDecoder {
+  static constexpr bool kHalf = true;
+  static constexpr Order kOrder = Order::eights;
+  static constexpr bool kSums = true;
+  static constexpr int kFifths = staged_at(kType, 1), kValues = staged_at(kType, kFive ? 2 : 1);
+
+  /// A row's header: d and dmin, and the 6-bit numbers of the groups 0 to 3 and 4 to 7, one to a byte.
+  struct Header {
+    std::uint32_t d, scales[2], mins[2];
+    __device__ explicit Header(const uint4& bits)
+        : d(bits.x),
+          scales{bits.y & 0x3f3f3f3f, (bits.w & 0x0f0f0f0f) | (bits.y >> 2 & 0x30303030)},
+          mins{bits.z & 0x3f3f3f3f, (bits.w >> 4 & 0x0f0f0f0f) | (bits.z >> 2 & 0x30303030)} {}
+    /// The scale of a group, twice.
+    __device__ __half2 scale(int group) const {
+      const int byte = group % 4;
+      const std::uint32_t under = __byte_perm(scales[group / 4], 0x64646464, 0x4040 + 0x0101 * byte);
+      return __hadd2(as_half2(under), __float2half2_rn(-1024));
+    }
+    /// The minima of the groups 2 t and 2 t + 1.
+    __device__ std::uint32_t mins_of(int t) const {
+      const std::uint32_t word = t < 2 ? mins[0] : mins[1];
+      const std::uint32_t under = __byte_perm(word, 0x64646464, t % 2 == 0 ? 0x4140 : 0x4342);
+      return as_bits(__hadd2(as_half2(under), __float2half2_rn(-1024)));
+    }
+  };
+
+  // scale q for four q: (1024 + q) scale - 1024 scale, exact.
+  static __device__ void scaled_halves(std::uint32_t bytes, __half2 scale, std::uint32_t* to) {
+    const __half2 bias = __hmul2(scale, __float2half2_rn(-1024));
+    to[0] = as_bits(__hfma2(as_half2(__byte_perm(bytes, 0x64646464, 0x4140)), scale, bias));
+    to[1] = as_bits(__hfma2(as_half2(__byte_perm(bytes, 0x64646464, 0x4342)), scale, bias));
+  }
+
+  template <int kColumnTiles>
+  static __device__ void add(const std::byte* stage, const Activations<kColumnTiles>& x, int step, const int*,
+                             int, float (&sum)[kColumnTiles][4]) {
+    const Place at;
+    const Header header[2] = {Header(shared_load<uint4>(stage + at.g * 16)),
+                              Header(shared_load<uint4>(stage + at.g * 16 + 128))};
+    Words2 fifth[2] = {};
+    if constexpr (kFive) {
+      for (int r = 0; r < 2; ++r) {
+        fifth[r] = shared_load<Words2>(stage + kFifths + (at.g + 8 * r) * 32 + at.t * 8);
+      }
+    }
+    float group_sum[2][kColumnTiles][4] = {};
+#pragma unroll
+    for (int u = 0; u < 4; ++u) {  // two groups share 32 bytes
+      Words2 bits[2];
+      for (int r = 0; r < 2; ++r) {
+        bits[r] = shared_load<Words2>(stage + kValues + swizzled<kType>(at.g + 8 * r, 2 * u + at.t / 2) +
+                                      at.t % 2 * 8);
+      }
+#pragma unroll
+      for (int nibble = 0; nibble < 2; ++nibble) {
+        const int group = 2 * u + nibble;
+        Weights w;
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+          std::uint32_t low = bits[r].x >> 4 * nibble & 0x0f0f0f0f;
+          std::uint32_t high = bits[r].y >> 4 * nibble & 0x0f0f0f0f;
+          if constexpr (kFive) {
+            low |= (fifth[r].x >> group & 0x01010101) << 4;
+            high |= (fifth[r].y >> group & 0x01010101) << 4;
+          }
+          const __half2 scale = header[r].scale(group);
+          scaled_halves(low, scale, w.row(r));
+          scaled_halves(high, scale, w.row(r) + 2);
+        }
+#pragma unroll
+        for (int c = 0; c < kColumnTiles; ++c) {
+          const uint4 column = x.group(8 * step + group, c);
+          multiply_first<true>(group_sum[nibble][c], w, column);
+          multiply_second<true>(group_sum[nibble][c], w, column);
+        }
+      }
+    }
+    const std::uint32_t mins[2] = {header[0].mins_of(at.t), header[1].mins_of(at.t)};
+    const float d[2] = {low_half(header[0].d), low_half(header[1].d)};
+    const float dmin[2] = {-high_half(header[0].d), -high_half(header[1].d)};
+#pragma unroll
+    for (int c = 0; c < kColumnTiles; ++c) {
+      float offset[4] = {};
+      add_offsets(offset, mins, x.sums(step, c));
+      add_scaled(sum[c], d, group_sum[0][c]);
+      add_scaled(sum[c], d, group_sum[1][c]);
+      add_scaled(sum[c], dmin, offset);
+    }
+  }
+};
+template <>
+struct Decoder<DType::q4_k> : SuperDecoder<DType::q4_k, false> {};
+template <>
+struct Decoder<DType::q5_k> : SuperDecoder<DType::q5_k, true> {};
+
+template <>
+struct Decoder<DType::q6_k> {
+  static constexpr DType kType = DType::q6_k;
+  static constexpr bool kHalf = true;
+  static constexpr Order kOrder = Order::fours;
+  static constexpr bool kSums = false;
+  static constexpr int kHigh = staged_at(kType, 1), kScales = staged_at(kType, 2), kD = staged_at(kType, 3);
+
+  template <int kColumnTiles>
+  static __device__ void add(const std::byte* stage, const Activations<kColumnTiles>& x, int step,
+                             const int* rows, int blocks, float (&sum)[kColumnTiles][4]) {
+    const Place at;
+    float d[2];
+    for (int r = 0; r < 2; ++r) {  // the fetched pair has it first or second
+      const auto pair = shared_load<std::uint32_t>(stage + kD + (at.g + 8 * r) * 4);
+      d[r] = (rows[r] * blocks + step) % 2 == 0 ? low_half(pair) : high_half(pair);
+    }
+#pragma unroll 2
+    for (int group = 0; group < 8; ++group) {
+      const int half = group / 4, quarter = group % 4;
+      Weights w;
+      float scale[2][2];
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        const int row = at.g + 8 * r;
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {  // 16 inputs have a scale
+          const auto low = shared_load<std::uint32_t>(
+              stage + swizzled<kType>(row, 4 * half + 2 * (quarter % 2) + i) + at.t * 4);
+          const auto high =
+              shared_load<std::uint32_t>(stage + kHigh + row * 64 + half * 32 + i * 16 + at.t * 4);
+          const std::uint32_t bytes =
+              (low >> quarter / 2 * 4 & 0x0f0f0f0f) | (high >> 2 * quarter & 0x03030303) << 4;
+          bytes_to_halves<32>(bytes, w.row(r) + 2 * i);
+          const auto code = shared_load<std::int8_t>(stage + kScales + row * 16 + group * 2 + i);
+          scale[i][r] = d[r] * static_cast<float>(code);
+        }
+      }
+#pragma unroll
+      for (int c = 0; c < kColumnTiles; ++c) {
+        const uint4 column = x.group(8 * step + group, c);
+        float first[4] = {}, second[4] = {};
+        multiply_first<true>(first, w, column);
+        multiply_second<true>(second, w, column);
+        add_scaled(sum[c], scale[0], first);
+        add_scaled(sum[c], scale[1], second);
+      }
+    }
+  }
+};
+
+}  // namespace mamba3::cuda::thin

@@ -1,0 +1,171 @@
+// The kernel of the thin products, and its launch.
+//
+// A block has 16 outputs at a time (a tile), its eight warps share the inputs: warp w takes the steps w, w +
+// 8,
+// ... of the tile's rows, multiplies by matrix units, and the warps' sums meet in shared memory, always in
+// the same order. Each warp fetches its own weights several steps ahead, over the ends of tiles, and before
+// the kernel in front has ended: no warp waits for another one but where sums meet.
+#pragma once
+
+#include "core/cuda/runtime.h"
+#include "ops/linear/thin_decode.cuh"
+#include "ops/linear/thin_pairs.cuh"
+
+namespace mamba3::cuda::thin {
+
+/// Where things lie in a block's shared memory, in bytes.
+struct SharedLayout {
+  int steps, padded;               ///< steps of a row, and its inputs filled up to them
+  int values, sums, partial, end;  ///< the ring comes first
+
+  __host__ __device__ SharedLayout(DType type, bool with_sums, int cols, int rows, int stages) {
+    const int inputs = inputs_of(type), column_tiles = rows > 8 ? 2 : 1;
+    steps = (cols + inputs - 1) / inputs;
+    padded = steps * inputs;
+    values = kWarps * stages * stage_bytes(type);
+    sums = values + padded * rows * 2;
+    partial = sums + (with_sums ? padded / 256 * rows * 32 : 0);
+    end = partial + 2 * kWarps * column_tiles * kTileRows * 8 * static_cast<int>(sizeof(float));
+  }
+};
+
+/// Adds up the warps' sums of a tile and stores the outputs. partial: [kWarps][column tile][16][8].
+template <int kColumnTiles>
+__device__ inline void store_tile(const Arguments& a, const Segment& s, int tile, const RowNorm* norms,
+                                  const float* partial, float old) {
+  const int n = threadIdx.x / kTileRows, i = threadIdx.x % kTileRows;
+  const int m = tile * s.step + (i & 7) + (i < 8 ? 0 : s.second);
+  if (n >= a.rows || m >= s.rows || (s.swiglu && i >= 8)) return;
+  const auto total = [&](int row) {
+    float sum = 0;
+    for (int w = 0; w < kWarps; ++w)
+      sum += partial[((w * kColumnTiles + n / 8) * kTileRows + row) * 8 + n % 8];
+    return sum * norms[n].down;
+  };
+  const float value = total(i);
+  put_output(s, n, m, s.swiglu ? value * silu(total(i + 8)) : old + value);
+}
+
+template <DType kType, int kColumnTiles, int kStages>
+__global__ void __launch_bounds__(kThreads, 2) product(const __grid_constant__ Arguments a) {
+  using D = Decoder<kType>;
+  extern __shared__ __align__(128) std::byte shared[];
+  __shared__ RowNorm norms[kMostThinRows];
+  const SharedLayout layout(kType, D::kSums, a.cols, a.rows, kStages);
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  auto* partial = reinterpret_cast<float*>(shared + layout.partial);
+
+  let_dependents_start();
+  WeightStream<kType, kStages> weights(a, shared + warp * kStages * stage_bytes(kType), warp, layout.steps);
+  wait_for_previous_kernel();
+  find_norms<D::kHalf>(a, partial, norms);
+  stage_input<D::kHalf, D::kOrder, D::kSums>(a, norms, layout.padded, shared + layout.values,
+                                             shared + layout.sums);
+  multiply_pairs<float, 4>(a, norms, partial);
+
+  const Activations<kColumnTiles> x(shared + layout.values, shared + layout.sums, a.rows);
+  for (int tile = blockIdx.x, turn = 0; tile < a.tiles; tile += gridDim.x, turn ^= 1) {
+    const Segment& s = segment_of(a.segment, a.segments, tile);
+    const TileRows rows{s, tile - s.first_tile};
+    const int n = threadIdx.x / kTileRows, m = rows.tile * s.step + threadIdx.x % kTileRows;
+    const float old = n < a.rows && m < s.rows && !s.swiglu ? old_output(s, n, m) : 0.0f;
+    const int own[2] = {rows.row(lane / 4), rows.row(lane / 4 + 8)};
+    float sum[kColumnTiles][4] = {};
+    for (int step = warp; step < layout.steps; step += kWarps) {
+      D::add(weights.wait(), x, step, own, a.cols / planes_of(kType).elements, sum);
+      weights.advance();
+    }
+    float* of_turn = partial + turn * kWarps * kColumnTiles * kTileRows * 8;
+    for (int c = 0; c < kColumnTiles; ++c) {
+      auto* to = reinterpret_cast<float2*>(of_turn + (warp * kColumnTiles + c) * kTileRows * 8);
+      to[lane] = {sum[c][0], sum[c][1]};
+      to[lane + 32] = {sum[c][2], sum[c][3]};
+    }
+    __syncthreads();
+    store_tile<kColumnTiles>(a, s, rows.tile, norms, of_turn, old);
+  }
+}
+
+/// What the device offers a block.
+struct Limits {
+  int multiprocessors, shared, shared_of_two;  ///< shared_of_two: so much that two blocks fit
+
+  static Limits of_device() {
+    const auto attribute = [](cudaDeviceAttr which) {
+      int device = 0, value = 0;
+      check(cudaGetDevice(&device), "asking for the device");
+      check(cudaDeviceGetAttribute(&value, which, device), "asking for the device's limits");
+      return value;
+    };
+    const int reserved = attribute(cudaDevAttrReservedSharedMemoryPerBlock);
+    // norms[] is static.
+    const int fixed = kMostThinRows * static_cast<int>(sizeof(RowNorm));
+    return {attribute(cudaDevAttrMultiProcessorCount),
+            attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) - fixed,
+            attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor) / 2 - reserved - fixed};
+  }
+};
+
+template <typename Kernel>
+void launch(Kernel kernel, const Arguments& a, int blocks, int shared, bool dependent, cudaStream_t stream) {
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared), "thin product");
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(blocks));
+  config.blockDim = dim3(kThreads);
+  config.dynamicSmemBytes = static_cast<std::size_t>(shared);
+  config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = dependent ? 1 : 0;
+  check(cudaLaunchKernelEx(&config, kernel, a), "thin product");
+}
+
+/// The same outputs for the rows [first, first + rows) of the input.
+inline Arguments rows_of(Arguments a, int first, int rows) {
+  const std::int64_t at = static_cast<std::int64_t>(first) * a.cols;
+  if (a.input.x != nullptr) a.input.x += at;
+  if (a.input.x_bf16 != nullptr) a.input.x_bf16 += at;
+  for (int i = 0; i < a.segments + a.pair_segments; ++i) {
+    Segment& s = a.segment[i];
+    const std::size_t size = s.store == ThinStore::bf16 ? sizeof(__nv_bfloat16) : sizeof(float);
+    s.y = static_cast<std::byte*>(s.y) + static_cast<std::size_t>(first * s.stride) * size;
+  }
+  a.rows = rows;
+  return a;
+}
+
+/// Four stages are 64 KB on the way to a multiprocessor and more: its share of the memory's rate times the
+/// latency is about 25 KB, the rest bridges the gap between kernels. Two do while a block of the next kernel
+/// fits beside; a device with little shared memory takes the rows in two launches.
+template <DType kType>
+void launch_product(const Arguments& a, bool dependent, cudaStream_t stream) {
+  const Limits limits = Limits::of_device();
+  const auto need = [&](int rows, int stages) {
+    return SharedLayout(kType, Decoder<kType>::kSums, a.cols, rows, stages).end;
+  };
+  int rows = a.rows;
+  while (rows > 1 && need(rows, 2) > limits.shared) rows = (rows + 1) / 2;
+  const int room =
+      need(rows, 2) <= limits.shared_of_two ? std::min(limits.shared_of_two, limits.shared) : limits.shared;
+  const int stages = need(rows, 4) <= room ? 4 : 2;
+  const int blocks = std::min(limits.multiprocessors, std::max(a.tiles, a.pairs));
+  for (int first = 0; first < a.rows; first += rows) {
+    const int count = std::min(rows, a.rows - first);
+    const auto with = [&](auto kernel) {
+      launch(kernel, rows_of(a, first, count), blocks, need(count, stages), dependent, stream);
+    };
+    if (count > 8) {
+      stages == 4 ? with(product<kType, 2, 4>) : with(product<kType, 2, 2>);
+    } else {
+      stages == 4 ? with(product<kType, 1, 4>) : with(product<kType, 1, 2>);
+    }
+  }
+}
+
+/// Of the type of the segments; not F32.
+void launch_plain(DType type, const Arguments& a, bool dependent, cudaStream_t stream);
+void launch_quantized(DType type, const Arguments& a, bool dependent, cudaStream_t stream);
+
+}  // namespace mamba3::cuda::thin
