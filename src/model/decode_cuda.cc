@@ -35,7 +35,7 @@ Decoder<T>::Decoder(const NetworkLayers& network, Gemm& gemm, std::int64_t batch
       logits_(batch * network.head().rows),
       history_(network.layout().fold_every() * batch * network.config().d_model),
       slots_(batch),
-      sample_scratch_(static_cast<std::int64_t>(sample_scratch(batch))) {
+      sample_scratch_(static_cast<std::int64_t>(sample_scratch(batch, network.head().rows))) {
   const std::vector<SamplerSlot> likeliest(static_cast<std::size_t>(batch));
   upload(slots_.data(), likeliest.data(), likeliest.size() * sizeof(SamplerSlot), stream);
   check(cudaMemsetAsync(sample_scratch_.data(), 0, static_cast<std::size_t>(sample_scratch_.size()), stream),
