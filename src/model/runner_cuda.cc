@@ -56,6 +56,14 @@ class CudaRunner : public Runner {
     decoder(std::ssize(ids)).step(ids, states, hidden);
   }
 
+  bool draws(const SamplerOptions& options) const override { return Decoder<T>::draws(options); }
+
+  void draw(Arena&, std::span<const TokenId> ids, std::span<NetworkState* const> states,
+            std::span<Sampler* const> samplers, std::int64_t words, std::span<TokenId> drawn) const override {
+    const Lock lock(*this);
+    decoder(std::ssize(ids)).draw(ids, states, samplers, words, drawn);
+  }
+
   void greedy(Arena&, std::span<TokenId> ids, std::span<NetworkState* const> states,
               std::int64_t steps) const override {
     const Lock lock(*this);
