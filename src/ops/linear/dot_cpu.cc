@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "core/processors.h"
 #include "ops/linear/kernels_cpu.h"
 #include "ops/linear/panel.h"
 
@@ -316,13 +317,6 @@ namespace {
 
 std::atomic<bool> allowed = true;
 
-#if HWY_ARCH_X86
-const bool processor_has_bf16 = __builtin_cpu_supports("avx512bf16") != 0;
-const bool processor_has_int8 = __builtin_cpu_supports("avx512vnni") != 0;
-#else
-const bool processor_has_bf16 = false, processor_has_int8 = false;
-#endif
-
 }  // namespace
 
 void bf16_product(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, const BFloatRows& x,
@@ -336,11 +330,11 @@ void int8_product(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, 
 }
 
 bool has_bf16_product() {
-  return processor_has_bf16 && allowed && HWY_DYNAMIC_DISPATCH(is_here)();
+  return has_avx512_bf16() && allowed && HWY_DYNAMIC_DISPATCH(is_here)();
 }
 
 bool has_int8_product() {
-  return processor_has_int8 && allowed && HWY_DYNAMIC_DISPATCH(is_here)();
+  return has_avx512_vnni() && allowed && HWY_DYNAMIC_DISPATCH(is_here)();
 }
 
 void allow_dot_products(bool yes) {
