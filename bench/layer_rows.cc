@@ -7,6 +7,7 @@
 #include "bench/bench.h"
 #include "bench/rows.h"
 #include "bench/timing.h"
+#include "gpu/reference_head.h"
 #include "infer/agreement.h"
 #include "mixers/mamba3/mamba3.h"
 #include "model/network.h"
@@ -56,7 +57,7 @@ class LayerStack {
     std::vector<NetworkState> states(static_cast<std::size_t>(batch), few_.network().zero_state());
     std::vector<NetworkState> expected_states(chosen.size(), reference_.zero_state());
     std::vector<float> hidden(static_cast<std::size_t>(batch * D)), expected(chosen.size() * D);
-    Check check{0, allowed_logits_error(few_)};
+    test::RelativeError error;
     for (std::int64_t i = 0; i < steps; ++i) {
       const auto ids = made_up_tokens(few_, i * batch, batch);
       std::vector<TokenId> of_chosen;
@@ -64,13 +65,10 @@ class LayerStack {
       Arena arena;
       few_.network().step(arena, ids, pointers(states), hidden.data());
       reference_.step(arena, of_chosen, pointers(expected_states), expected.data());
-      for (std::size_t j = 0; j < chosen.size(); ++j) {
-        const double error = relative_error({&hidden[chosen[j] * D], static_cast<std::size_t>(D)},
-                                            {&expected[j * D], static_cast<std::size_t>(D)});
-        if (!(error <= check.error)) check.error = error;
-      }
+      for (std::int64_t j = 0; j < std::ssize(expected); ++j)
+        error.add(hidden[chosen[j / D] * D + j % D], expected[j]);
     }
-    return check;
+    return {error.value(), allowed_logits_error(few_)};
   }
 
   // Of one step of one layer.

@@ -4,15 +4,19 @@
 #include <algorithm>
 
 #include "bench/bench.h"
-#include "bench/head_weights.h"
+#include "bench/rows.h"
 #include "bench/timing.h"
+#include "gpu/head_weights.h"
 #include "gpu/reference_head.h"
 #include "mixers/mamba3/mamba3.h"
+#include "ops/ceiling/probes_cuda.h"
 
 namespace mamba3::bench {
 namespace {
 
 using bf16 = __nv_bfloat16;
+using test::HeadWeights;
+using test::Side;
 
 struct ScanShape {
   std::int64_t rank, batch, tokens;
@@ -27,12 +31,12 @@ class ScanSet {
         layout_(c, mamba3_chunk(c)),
         shape_(shape),
         rows_(shape.total() * c.in_rows()),
-        adt_(on_device(uniform(seed + 1, shape.total() * c.n_heads(), -0.2, -0.001), stream)),
-        dt_(on_device(uniform(seed + 2, shape.total() * c.n_heads(), 0.001, 0.1), stream)),
-        trap_(on_device(uniform(seed + 3, shape.total() * c.n_heads(), -2, 2), stream)),
-        rate_(on_device(uniform(seed + 4, shape.total() * c.n_angles(), -3, 3), stream)),
-        states_(zeros<float>(shape.batch * layout_.size, stream)),
-        out_(poisoned<bf16>(shape.total() * c.d_inner(), stream)) {
+        adt_(test::on_device(test::uniform(seed + 1, shape.total() * c.n_heads(), -0.2, -0.001), stream)),
+        dt_(test::on_device(test::uniform(seed + 2, shape.total() * c.n_heads(), 0.001, 0.1), stream)),
+        trap_(test::on_device(test::uniform(seed + 3, shape.total() * c.n_heads(), -2, 2), stream)),
+        rate_(test::on_device(test::uniform(seed + 4, shape.total() * c.n_angles(), -3, 3), stream)),
+        states_(test::zeros<float>(shape.batch * layout_.size, stream)),
+        out_(test::poisoned<bf16>(shape.total() * c.d_inner(), stream)) {
     cuda::fill_random(rows_.data(), rows_.size(), seed, stream);
     std::vector<float*> states;
     std::vector<std::int32_t> starts;
@@ -40,31 +44,32 @@ class ScanSet {
       starts.push_back(static_cast<std::int32_t>(i * shape.tokens));
       states.push_back(states_.data() + i * layout_.size);
     }
-    state_pointers_ = on_device(states, stream);
-    starts_ = on_device(starts, stream);
+    state_pointers_ = test::on_device(states, stream);
+    starts_ = test::on_device(starts, stream);
     workspace_ =
         cuda::Buffer<std::byte>(static_cast<std::int64_t>(cuda::scan_workspace_bytes(c, sequences())));
   }
 
   void launch(const HeadWeights& weights, cudaStream_t stream) const {
     cuda::scan_forward(config_, input(rows_.data(), adt_.data(), dt_.data(), trap_.data(), rate_.data()),
-                       weights.scan(/*device=*/true), sequences(), out_.data(), workspace_.data(), stream);
+                       weights.scan(Side::device), sequences(), out_.data(), workspace_.data(), stream);
   }
 
   // Of one launch from zero states: the last sequence, its first and last head, whole.
   Check check(const HeadWeights& weights, cudaStream_t stream) const {
     const std::int64_t first = shape_.total() - shape_.tokens, T = shape_.tokens, P = config_.headdim;
     const std::int64_t H = config_.n_heads(), width = config_.in_rows(), E = config_.d_inner();
-    const auto rows = on_host(rows_.data() + first * width, T * width, stream);
-    const auto out = on_host(out_.data() + first * E, T * E, stream);
-    const auto adt = on_host(adt_.data() + first * H, T * H, stream);
-    const auto dt = on_host(dt_.data() + first * H, T * H, stream);
-    const auto trap = on_host(trap_.data() + first * H, T * H, stream);
-    const auto rate = on_host(rate_.data() + first * config_.n_angles(), T * config_.n_angles(), stream);
+    const auto rows = test::on_host(rows_.data() + first * width, T * width, stream);
+    const auto out = test::on_host(out_.data() + first * E, T * E, stream);
+    const auto adt = test::on_host(adt_.data() + first * H, T * H, stream);
+    const auto dt = test::on_host(dt_.data() + first * H, T * H, stream);
+    const auto trap = test::on_host(trap_.data() + first * H, T * H, stream);
+    const auto rate =
+        test::on_host(rate_.data() + first * config_.n_angles(), T * config_.n_angles(), stream);
     std::array<test::RelativeError, 2> errors;
     parallel_each(2, [&](std::int64_t i) {
       const std::int64_t head = i * (H - 1);
-      const auto parameters = test::head_parameters(config_, weights.scan(/*device=*/false), head);
+      const auto parameters = test::head_parameters(config_, weights.scan(Side::host), head);
       const auto in =
           test::scan_head_input(config_, input(rows.data(), adt.data(), dt.data(), trap.data(), rate.data()),
                                 parameters, 0, T, head);

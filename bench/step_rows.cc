@@ -4,15 +4,19 @@
 #include <array>
 
 #include "bench/bench.h"
-#include "bench/head_weights.h"
+#include "bench/rows.h"
 #include "bench/timing.h"
+#include "gpu/head_weights.h"
 #include "gpu/reference_head.h"
 #include "mixers/mamba3/mamba3.h"
+#include "ops/ceiling/probes_cuda.h"
 
 namespace mamba3::bench {
 namespace {
 
 using bf16 = __nv_bfloat16;
+using test::HeadWeights;
+using test::Side;
 
 // States of so many layers are stepped in turn: at batch 128 each is larger than any cache.
 constexpr std::int64_t kLayers = 8;
@@ -26,23 +30,23 @@ class StepBatch {
         batch_(batch),
         steps_(steps),
         weights_(c, stream),
-        states_(zeros<float>(batch * kLayers * layout_.size, stream)),
-        positions_(zeros<std::int64_t>(batch, stream)),
-        tails_(zeros<std::int32_t>(batch, stream)),
+        states_(test::zeros<float>(batch * kLayers * layout_.size, stream)),
+        positions_(test::zeros<std::int64_t>(batch, stream)),
+        tails_(test::zeros<std::int32_t>(batch, stream)),
         projected_(steps * batch * c.in_rows()),
-        dynamics_(on_device(uniform(20, steps * batch * c.dynamics_rows(), -2, 2), stream)),
-        out_(poisoned<bf16>(steps * batch * c.d_inner(), stream)) {
+        dynamics_(test::on_device(test::uniform(20, steps * batch * c.dynamics_rows(), -2, 2), stream)),
+        out_(test::poisoned<bf16>(steps * batch * c.d_inner(), stream)) {
     cuda::fill_random(projected_.data(), projected_.size(), 21, stream);
     std::vector<float*> blocks;
     for (std::int64_t b = 0; b < batch; ++b) blocks.push_back(states_.data() + b * kLayers * layout_.size);
-    blocks_ = on_device(blocks, stream);
+    blocks_ = test::on_device(blocks, stream);
   }
 
   const Mamba3Layout& layout() const { return layout_; }
 
   void step(std::int64_t layer, std::int64_t step, cudaStream_t stream) const {
     const std::int64_t first = step * batch_;
-    cuda::step_heads(config_, layout_, weights_.step(/*device=*/true), sessions(), layer * layout_.size,
+    cuda::step_heads(config_, layout_, weights_.step(Side::device), sessions(), layer * layout_.size,
                      projected_.data() + first * config_.in_rows(),
                      dynamics_.data() + first * config_.dynamics_rows(),
                      out_.data() + first * config_.d_inner(), /*overlap=*/false, stream);
@@ -55,9 +59,9 @@ class StepBatch {
   Check check(cudaStream_t stream) const {
     const std::int64_t W = config_.in_rows(), S = config_.dynamics_rows(), E = config_.d_inner();
     const std::int64_t P = config_.headdim;
-    const auto projected = on_host(projected_.data(), projected_.size(), stream);
-    const auto dynamics = on_host(dynamics_.data(), dynamics_.size(), stream);
-    const auto out = on_host(out_.data(), out_.size(), stream);
+    const auto projected = test::on_host(projected_.data(), projected_.size(), stream);
+    const auto dynamics = test::on_host(dynamics_.data(), dynamics_.size(), stream);
+    const auto out = test::on_host(out_.data(), out_.size(), stream);
     test::RelativeError error;
     for (const std::int64_t session : {std::int64_t{0}, batch_ - 1}) {
       std::vector<const bf16*> rows;
@@ -67,9 +71,9 @@ class StepBatch {
         steer.push_back(dynamics.data() + i * S);
       }
       for (const std::int64_t head : {std::int64_t{0}, config_.n_heads() - 1}) {
-        const auto parameters = test::head_parameters(config_, weights_.scan(/*device=*/false), head);
-        const auto in = test::step_head_input<bf16>(config_, weights_.step(/*device=*/false), parameters,
-                                                    rows, steer, head);
+        const auto parameters = test::head_parameters(config_, weights_.scan(Side::host), head);
+        const auto in =
+            test::step_head_input<bf16>(config_, weights_.step(Side::host), parameters, rows, steer, head);
         auto state = test::HeadState::zeros(test::one_head(config_));
         const auto expected = test::run_head(config_, parameters, in, state);
         for (std::int64_t i = 0; i < steps_ * P; ++i) {
