@@ -1,7 +1,9 @@
 // State files that are damaged, cut short, or another model's.
 #include "infer/state_file.h"
 
+#include <algorithm>
 #include <fstream>
+#include <utility>
 
 #include "core/error.h"
 #include "mamba3/session.h"
@@ -82,6 +84,26 @@ TEST_F(StateFiles, TheFingerprintTellsWeightsApart) {
   b.tensors["norm_f.weight"].bytes = changed;
   EXPECT_EQ(fingerprint(a), fingerprint(load_checkpoint(test::fixtures() / "tiny-siso")));
   EXPECT_NE(fingerprint(a), fingerprint(b));
+}
+
+TEST_F(StateFiles, GoOnInTheOtherLayoutWithTheSameBits) {
+  const Checkpoint original = load_checkpoint(test::fixtures() / "tiny-siso");
+  for (const DType type : {DType::f32, DType::bf16, DType::q8_0}) {
+    const auto rows_path = folder / "rows.gguf", tiles_path = folder / "tiles.gguf";
+    save_gguf(original, rows_path, type);
+    save_gguf(original, tiles_path, type, Layout::tiles);
+    ASSERT_TRUE(load_checkpoint(tiles_path).tensor("layers.0.mixer.out_proj").tiled);
+    const Model rows = Model::load(rows_path), tiles = Model::load(tiles_path);
+    for (const auto& [from, to] : {std::pair{rows, tiles}, std::pair{tiles, rows}}) {
+      Session session(from);
+      session.prefill(std::vector<TokenId>{1, 2, 3, 4, 5});
+      session.save(path);
+      Session resumed = Session::load(to, path);
+      resumed.step(6);
+      session.step(6);
+      EXPECT_TRUE(std::ranges::equal(resumed.logits(), session.logits())) << name_of(type);
+    }
+  }
 }
 
 }  // namespace
