@@ -7,6 +7,10 @@ _mamba3() {
   case $previous in
     --type)
       local types="f32 bf16 f16 q8_0"
+      if [[ $command == bench || " ${COMP_WORDS[*]} " == *" --random "* ]]; then
+        types+=" q6_k q5_k q4_k q5_1 q5_0 q4_0"
+      fi
+      [[ $command == bench ]] && types+=" q4_1"
       [[ $command == quantize ]] && types="q4_k_m q4_k q5_k q6_k q8_0 q4_0 q5_0 q5_1 bf16 f16 f32"
       mapfile -t COMPREPLY < <(compgen -W "$types" -- "$current")
       return

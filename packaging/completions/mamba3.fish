@@ -3,6 +3,7 @@
 set -l commands run eval tokenize detokenize info convert quantize imatrix bench selftest
 set -l shapes mamba3-siso-187m mamba3-mimo-187m mamba3-siso-500m mamba3-siso-1.5b mamba3-mimo-1.5b
 set -l types f32 bf16 f16 q8_0
+set -l random_types q6_k q5_k q4_k q5_1 q5_0 q4_0
 set -l quantized q4_k_m q4_k q5_k q6_k q8_0 q4_0 q5_0 q5_1 bf16 f16 f32
 
 function __mamba3_using
@@ -54,6 +55,8 @@ complete -c mamba3 -n '__mamba3_using imatrix' -l max-windows -x -d 'Stop after 
 complete -c mamba3 -n '__mamba3_using detokenize' -l skip-special -d 'Leave special tokens out'
 complete -c mamba3 -n '__mamba3_using info' -l check -d 'Read every byte'
 complete -c mamba3 -n '__mamba3_using convert bench' -l type -x -a "$types" -d 'Type of the matrices'
+complete -c mamba3 -n '__mamba3_using bench' -l type -x -a "$random_types q4_1" -d 'Type of the matrices'
+complete -c mamba3 -n '__mamba3_using convert; and __fish_contains_opt random' -l type -x -a "$random_types" -d 'Type of the matrices'
 complete -c mamba3 -n '__mamba3_using convert bench' -l random -x -a "$shapes" -d 'Random weights of a shape'
 complete -c mamba3 -n '__mamba3_using quantize' -l type -x -a "$quantized" -d 'Type of the matrices'
 complete -c mamba3 -n '__mamba3_using quantize' -l imatrix -r -F -d 'Importance matrix'
