@@ -16,9 +16,10 @@ namespace mamba3 {
 class Network;
 
 /// What activations are rounded to on their way into a product, where the processor multiplies such numbers
-/// faster: bfloat16 for BF16 weights, int8 with a scale for 256 values of a token for quantized ones. On a GPU
-/// everything but the residual stream, the dynamics and the state is bfloat16, weights of F32 and F16 too;
-/// `exact` keeps float32 there, and the same bits for any division of a text into calls (docs/numerics.md).
+/// faster: bfloat16 for BF16 weights, int8 with a scale for 256 values of a token for quantized ones. On a
+/// GPU everything but the residual stream, the dynamics and the state is bfloat16, weights of F32 and F16
+/// too; `exact` keeps float32 there, and the same bits for any division of a text into calls
+/// (docs/numerics.md).
 enum class Activations {
   rounded,                 ///< as above; float32 for weights of F32 and F16
   exact,                   ///< float32 for all

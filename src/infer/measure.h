@@ -25,9 +25,9 @@ struct MeasureOptions {
   void check_memory(const Model& model) const;
 };
 
-/// Ceilings, a value for each time that they were measured: before every figure of every round. Bytes and
-/// operations a second, of the device that works; bf16 and int8 are empty where the processor has no
-/// instruction for them.
+/// Ceilings, a value for each time that they were measured: before every figure of every round, of a GPU
+/// before every round. Bytes and operations a second, of the device that works; bf16 and int8 are empty where
+/// the processor has no instruction for them.
 struct Ceilings {
   std::vector<double> memory, f32, bf16, int8;
 

@@ -35,15 +35,56 @@ Decoder<T>::Decoder(const NetworkLayers& network, Gemm& gemm, std::int64_t batch
       logits_(batch * network.head().rows),
       history_(network.layout().fold_every() * batch * network.config().d_model),
       slots_(batch),
-      sample_scratch_(static_cast<std::int64_t>(sample_scratch(batch))) {
-  const std::vector<SamplerSlot> likeliest(static_cast<std::size_t>(batch));
-  upload(slots_.data(), likeliest.data(), likeliest.size() * sizeof(SamplerSlot), stream);
+      sample_scratch_(static_cast<std::int64_t>(sample_scratch(batch, network.head().rows))) {
+  recent_ = Buffer<std::int32_t>(batch * kMostRecent);
+  words_ = network.head().rows;
+  send_samplers({});
   check(cudaMemsetAsync(sample_scratch_.data(), 0, static_cast<std::size_t>(sample_scratch_.size()), stream),
         "clearing the sampler's memory");
   chain_.prepare(batch);
   warm_up();
   read_ = Graph(stream, [this] { enqueue(/*draws=*/false); });
-  draw_ = Graph(stream, [this] { enqueue(/*draws=*/true); });
+}
+
+template <typename T>
+bool Decoder<T>::draws(const SamplerOptions& options) {
+  return options.repeat_penalty == 1 || options.repeat_last <= kMostRecent;
+}
+
+// The graph knows how many candidates there are.
+template <typename T>
+void Decoder<T>::choose_words(std::int64_t words) {
+  words = std::clamp<std::int64_t>(words, 1, network_.head().rows);
+  if (words == words_ && captured_) return;
+  words_ = words;
+  draw_ = Graph(stream_, [this] { enqueue(/*draws=*/true); });
+  captured_ = true;
+}
+
+// None: all take the likeliest token.
+template <typename T>
+void Decoder<T>::send_samplers(std::span<Sampler* const> samplers) {
+  std::vector<SamplerSlot> slots(static_cast<std::size_t>(batch_));
+  std::vector<std::int32_t> recent;
+  for (std::size_t b = 0; b < samplers.size(); ++b) {
+    const SamplerOptions& o = samplers[b]->options();
+    SamplerSlot& slot = slots[b];
+    slot = {.temperature = o.temperature,
+            .top_k = static_cast<std::int32_t>(std::min<std::int64_t>(o.top_k, words_)),
+            .top_p = o.top_p,
+            .min_p = o.min_p,
+            .repeat_penalty = o.repeat_penalty,
+            .seed = o.seed,
+            .draws = samplers[b]->state().draws};
+    if (o.repeat_penalty == 1) continue;
+    slot.repeat_last = static_cast<std::int32_t>(o.repeat_last);
+    slot.accepted = samplers[b]->state().recent.size();
+    recent.resize(static_cast<std::size_t>(batch_ * kMostRecent));
+    std::ranges::copy(samplers[b]->state().recent,
+                      recent.begin() + static_cast<std::int64_t>(b) * kMostRecent);
+  }
+  upload(slots_.data(), slots.data(), slots.size() * sizeof(SamplerSlot), stream_);
+  if (!recent.empty()) upload(recent_.data(), recent.data(), recent.size() * sizeof(std::int32_t), stream_);
 }
 
 // Products make their plans and kernels are loaded at their first launch, which must not be in a capture. All
@@ -82,9 +123,11 @@ void Decoder<T>::enqueue(bool draws) {
     chain_.head(batch_, hidden_.data(), 0, V, logits_.data(), stream_);
     sample({.batch = batch_,
             .vocab = V,
-            .words = V,
+            .words = words_,
             .logits = logits_.data(),
             .slots = slots_.data(),
+            .recent = recent_.data(),
+            .recent_capacity = kMostRecent,
             .ids = table_.ids(),
             .scratch = sample_scratch_.data()},
            stream_);
@@ -105,10 +148,31 @@ void Decoder<T>::step(std::span<const TokenId> ids, std::span<NetworkState* cons
   send(ids, states);
   read_.launch(stream_);
   download(hidden, hidden_.data(), static_cast<std::size_t>(batch_ * D) * sizeof(float), stream_);
-  for (std::int64_t b = 0; b < batch_; ++b) {
-    NetworkState& state = *states[static_cast<std::size_t>(b)];
-    std::copy_n(hidden + b * D, D, state.hidden_of(state.position));
+  keep_hidden(states, hidden);
+  move_on(states, 1);
+}
+
+template <typename T>
+void Decoder<T>::keep_hidden(std::span<NetworkState* const> states, const float* hidden) const {
+  const std::int64_t D = network_.config().d_model;
+  for (NetworkState* state : states) {
+    std::copy_n(hidden, D, state->hidden_of(state->position));
+    hidden += D;
   }
+}
+
+template <typename T>
+void Decoder<T>::draw(std::span<const TokenId> ids, std::span<NetworkState* const> states,
+                      std::span<Sampler* const> samplers, std::int64_t words, std::span<TokenId> drawn) {
+  choose_words(words);
+  send(ids, states);
+  send_samplers(samplers);
+  draw_.launch(stream_);
+  std::vector<float> hidden(static_cast<std::size_t>(batch_ * network_.config().d_model));
+  download(hidden.data(), hidden_.data(), hidden.size() * sizeof(float), stream_);
+  download(drawn.data(), table_.ids(), drawn.size_bytes(), stream_);
+  for (Sampler* sampler : samplers) sampler->count_draw();
+  keep_hidden(states, hidden.data());
   move_on(states, 1);
 }
 
@@ -116,7 +180,9 @@ template <typename T>
 void Decoder<T>::greedy(std::span<TokenId> ids, std::span<NetworkState* const> states, std::int64_t steps) {
   const std::int64_t D = network_.config().d_model, row = batch_ * D;
   const std::int64_t kept = std::min(steps, network_.layout().fold_every());
+  choose_words(network_.head().rows);
   send(ids, states);
+  send_samplers({});
   for (std::int64_t i = 0; i < steps; ++i) {
     draw_.launch(stream_);
     if (i < steps - kept) continue;

@@ -25,6 +25,9 @@ class Graph {
   cudaGraphExec_t graph_ = nullptr;
 };
 
+/// Tokens that a repeat penalty counts at most where the GPU draws: four times the default.
+inline constexpr std::int64_t kMostRecent = 256;
+
 /// Steps of `batch` sessions. The graphs read ids, states, positions and tails from device memory, so any
 /// sessions at any positions can take part. Not for several threads at once.
 template <typename T>
@@ -34,11 +37,18 @@ class Decoder {
 
   /// As Network::step.
   void step(std::span<const TokenId> ids, std::span<NetworkState* const> states, float* hidden);
+  /// As Network::draws and Network::draw.
+  static bool draws(const SamplerOptions& options);
+  void draw(std::span<const TokenId> ids, std::span<NetworkState* const> states,
+            std::span<Sampler* const> samplers, std::int64_t words, std::span<TokenId> drawn);
   /// As Network::greedy: nothing waits for the host between the tokens.
   void greedy(std::span<TokenId> ids, std::span<NetworkState* const> states, std::int64_t steps);
 
  private:
   void warm_up();
+  void choose_words(std::int64_t words);
+  void send_samplers(std::span<Sampler* const> samplers);
+  void keep_hidden(std::span<NetworkState* const> states, const float* hidden) const;
   void enqueue(bool draws);
   void send(std::span<const TokenId> ids, std::span<NetworkState* const> states);
   void move_on(std::span<NetworkState* const> states, std::int64_t steps) const;
@@ -51,6 +61,9 @@ class Decoder {
   Buffer<float> residual_, hidden_, logits_;
   Buffer<float> history_;  // hidden vectors of the last steps, those that a rewound session may need
   Buffer<SamplerSlot> slots_;
+  Buffer<std::int32_t> recent_;
+  std::int64_t words_ = 0;  // candidates that draw_ is captured for
+  bool captured_ = false;   // draw_ is made when it is first wanted
   Buffer<std::byte> sample_scratch_;
   Graph read_, draw_;  // a step that ends with hidden vectors, and one that goes on to the next ids
 };

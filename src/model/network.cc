@@ -91,6 +91,25 @@ void Network::greedy(Arena& arena, std::span<TokenId> ids, std::span<NetworkStat
   impl_->runner->greedy(arena, ids, states, steps);
 }
 
+bool Network::draws(const SamplerOptions& options) const {
+  return impl_->runner->draws(options);
+}
+
+void Network::draw(Arena& arena, std::span<const TokenId> ids, std::span<NetworkState* const> states,
+                   std::span<Sampler* const> samplers, std::int64_t words, std::span<TokenId> drawn) const {
+  impl_->check_ids(ids);
+  impl_->runner->draw(arena, ids, states, samplers, words, drawn);
+}
+
+bool Runner::draws(const SamplerOptions&) const {
+  return false;
+}
+
+void Runner::draw(Arena&, std::span<const TokenId>, std::span<NetworkState* const>, std::span<Sampler* const>,
+                  std::int64_t, std::span<TokenId>) const {
+  fail(ErrorCode::internal, "this device does not draw tokens");
+}
+
 void Runner::prefill_all(Arena& arena, std::span<const Prompt> prompts) const {
   for (const Prompt& prompt : prompts) prefill(arena, prompt.ids, *prompt.state, {});
 }

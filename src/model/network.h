@@ -9,6 +9,7 @@
 
 #include "core/arena.h"
 #include "core/device.h"
+#include "mamba3/sampler.h"
 #include "mamba3/tokenizer.h"
 #include "mixers/layer.h"
 #include "model/checkpoint.h"
@@ -94,6 +95,14 @@ class Network {
   /// become the ones that would be next. A GPU does it all without the host.
   void greedy(Arena& arena, std::span<TokenId> ids, std::span<NetworkState* const> states,
               std::int64_t steps) const;
+
+  /// Whether draw() takes a sampler of these options: on a GPU alone.
+  bool draws(const SamplerOptions& options) const;
+
+  /// step(), then drawn[i] is what samplers[i] chooses among the first `words` of the logits. Precondition:
+  /// it draws() them all.
+  void draw(Arena& arena, std::span<const TokenId> ids, std::span<NetworkState* const> states,
+            std::span<Sampler* const> samplers, std::int64_t words, std::span<TokenId> drawn) const;
 
   /// Undoes the last `tokens` tokens, at most state.rewindable(): the state goes on as if it had not read
   /// them.

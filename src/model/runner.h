@@ -23,6 +23,9 @@ class Runner {
   virtual void prefill_all(Arena& arena, std::span<const Prompt> prompts) const;
   virtual void greedy(Arena& arena, std::span<TokenId> ids, std::span<NetworkState* const> states,
                       std::int64_t steps) const;
+  virtual bool draws(const SamplerOptions& options) const;
+  virtual void draw(Arena& arena, std::span<const TokenId> ids, std::span<NetworkState* const> states,
+                    std::span<Sampler* const> samplers, std::int64_t words, std::span<TokenId> drawn) const;
   virtual void rewind(Arena& arena, NetworkState& state, std::int64_t tokens) const = 0;
   virtual void logits(Arena& arena, const float* hidden, std::int64_t rows, float* logits) const = 0;
   virtual void nll(Arena& arena, const float* hidden, std::span<const TokenId> targets,

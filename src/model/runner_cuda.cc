@@ -56,6 +56,14 @@ class CudaRunner : public Runner {
     decoder(std::ssize(ids)).step(ids, states, hidden);
   }
 
+  bool draws(const SamplerOptions& options) const override { return Decoder<T>::draws(options); }
+
+  void draw(Arena&, std::span<const TokenId> ids, std::span<NetworkState* const> states,
+            std::span<Sampler* const> samplers, std::int64_t words, std::span<TokenId> drawn) const override {
+    const Lock lock(*this);
+    decoder(std::ssize(ids)).draw(ids, states, samplers, words, drawn);
+  }
+
   void greedy(Arena&, std::span<TokenId> ids, std::span<NetworkState* const> states,
               std::int64_t steps) const override {
     const Lock lock(*this);
@@ -122,13 +130,13 @@ class CudaRunner : public Runner {
   const PackedMatrix& head() const override { cpu_only("statistics of activations"); }
 
  private:
-  // One call at a time, on this runner's device.
+  // One call at a time, on this runner's device; a visitor of prefill may ask for logits meanwhile.
   class Lock {
    public:
     explicit Lock(const CudaRunner& runner) : lock_(runner.mutex_) { use_device(runner.device_.index); }
 
    private:
-    std::lock_guard<std::mutex> lock_;
+    std::lock_guard<std::recursive_mutex> lock_;
   };
 
   // Chosen before anything is made on it.
@@ -189,7 +197,7 @@ class CudaRunner : public Runner {
     download(nll, nll_.data(), targets.size() * sizeof(double), stream());
   }
 
-  mutable std::mutex mutex_;
+  mutable std::recursive_mutex mutex_;
   Chosen device_;
   Stream stream_;
   NetworkLayers network_;

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "core/error.h"
 #include "core/mapped_file.h"
 #include "core/threads.h"
 #include "model/rows.h"
@@ -31,6 +32,15 @@ struct Extent {
 Extent extent_of(const Parameter& parameter, const TensorView& tensor) {
   if (parameter.shape.size() == 2) return {parameter.shape[0], parameter.shape[1]};
   return {1, tensor.elements()};
+}
+
+void require_memory(const Checkpoint& checkpoint, std::size_t bytes) {
+  std::size_t available = 0, total = 0;
+  check(cudaMemGetInfo(&available, &total), "asking for the free memory");
+  if (bytes <= available) return;
+  fail(ErrorCode::out_of_memory, "{}: the weights take {:.2f} GB, the device has {:.2f} of {:.2f} GB free",
+       checkpoint.name, 1e-9 * static_cast<double>(bytes), 1e-9 * static_cast<double>(available),
+       1e-9 * static_cast<double>(total));
 }
 
 // Sends tensors piece by piece: the threads fill one buffer while the other travels.
@@ -116,6 +126,7 @@ DeviceWeights::DeviceWeights(const Checkpoint& checkpoint, bool exact, cudaStrea
   each([&](const Parameter&, const TensorView&, DType type, const Extent& e) {
     total += device_bytes(type, e.rows, e.cols);
   });
+  require_memory(checkpoint, static_cast<std::size_t>(total));
   memory_ = Memory(static_cast<std::size_t>(total));
   std::byte* place = memory_.data();
   Uploader uploader(stream);

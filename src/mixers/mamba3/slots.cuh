@@ -15,68 +15,107 @@ namespace mamba3::cuda {
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 inline constexpr int kLanes = 32;
 inline constexpr int kTileRows = 16;
+inline constexpr int kTileColumns = 4;
 
-/// A head of the published models, N 128 and P 64, of fixed rank: what is known when the kernel is compiled
-/// costs neither registers nor instructions.
+/// A layout in 32 bits: offsets within a layer's state.
+struct StateShape {
+  int heads, headdim, d_state, rank, angles, wide_n, wide_p, wide_s, wide_c, slots, token;
+  int theta, start, rate, h, tokens, alpha, own, before, dt;
+
+  explicit StateShape(const Mamba3Layout& l)
+      : heads(static_cast<int>(l.heads)),
+        headdim(static_cast<int>(l.headdim)),
+        d_state(static_cast<int>(l.d_state)),
+        rank(static_cast<int>(l.rank)),
+        angles(static_cast<int>(l.angles)),
+        wide_n(static_cast<int>(l.wide_n)),
+        wide_p(static_cast<int>(l.wide_p)),
+        wide_s(static_cast<int>(l.wide_s)),
+        wide_c(static_cast<int>(l.wide_c)),
+        slots(static_cast<int>(1 + l.chunk)),
+        token(static_cast<int>(l.token)),
+        theta(static_cast<int>(l.theta)),
+        start(static_cast<int>(l.start)),
+        rate(static_cast<int>(l.rate)),
+        h(static_cast<int>(l.h)),
+        tokens(static_cast<int>(l.tokens)),
+        alpha(static_cast<int>(l.alpha)),
+        own(static_cast<int>(l.own)),
+        before(static_cast<int>(l.before)),
+        dt(static_cast<int>(l.dt)) {}
+};
+
+/// A head of the published models, SISO (rank 1) or MIMO (rank 4) with N 128 and P 64: what is known when the
+/// kernel is compiled costs neither registers nor instructions.
 template <int kRank>
 struct PublishedHead {
+  static constexpr bool kPublished = true;
   static constexpr int kRanks = kRank;
   static constexpr int kThreads = 128;
-  static constexpr int kPairs = 2;   // of q and k that a lane rotates: N / 2 / 32
-  static constexpr int kBlocks = 4;  // on a multiprocessor: 128 KB of h on its way from memory
+  static constexpr int kBlocks = 4;  // on a multiprocessor: 128 KB of h on their way from memory
   static constexpr bool kStaged = true;
+  static constexpr bool is_mimo = kRank > 1;
   static constexpr int R = kRank, N = 128, P = 64, wide_n = N, wide_p = P, token = R * wide_n + wide_p;
 
-  __host__ __device__ explicit PublishedHead(const Mamba3Layout&) {}
-  static bool takes(const Mamba3Layout& l) { return l.rank == R && l.d_state == N && l.headdim == P; }
+  __host__ __device__ PublishedHead(const StateShape&, bool) {}
+  __device__ static constexpr int threads() { return kThreads; }
+  static bool takes(const Mamba3Layout& l, bool mimo) {
+    return mimo == is_mimo && l.rank == R && l.d_state == N && l.headdim == P;
+  }
 };
 
 /// Any head with N up to 256, P up to 128 and R up to kRank. Ranks beyond 4 leave the old slots in memory, to
 /// stay within 99 KB of shared memory.
 template <int kRank>
 struct AnyHead {
+  static constexpr bool kPublished = false;
   static constexpr int kRanks = kRank;
   static constexpr int kThreads = 512;
-  static constexpr int kPairs = 4;
   static constexpr int kBlocks = 1;
   static constexpr bool kStaged = kRank <= 4;
-  int R, N, P, wide_n, wide_p, token;
+  const bool is_mimo;
+  const int R, N, P, wide_n, wide_p, token;
 
-  __host__ __device__ explicit AnyHead(const Mamba3Layout& l)
-      : R(static_cast<int>(l.rank)),
-        N(static_cast<int>(l.d_state)),
-        P(static_cast<int>(l.headdim)),
-        wide_n(static_cast<int>(l.wide_n)),
-        wide_p(static_cast<int>(l.wide_p)),
-        token(static_cast<int>(l.token)) {}
+  __host__ __device__ AnyHead(const StateShape& shape, bool mimo)
+      : is_mimo(mimo),
+        R(shape.rank),
+        N(shape.d_state),
+        P(shape.headdim),
+        wide_n(shape.wide_n),
+        wide_p(shape.wide_p),
+        token(shape.token) {}
+  __device__ static int threads() { return static_cast<int>(blockDim.x); }
 };
 
 /// Groups of kTileRows rows of h.
 template <typename Head>
-__host__ __device__ int row_groups(const Head& s) {
+__host__ __device__ constexpr int row_groups(const Head& s) {
   return (s.N + kTileRows - 1) / kTileRows;
 }
 
-/// Threads of a block: a tile each for all of h, a thread for each column at least, in whole warps.
+/// Threads of a block: a tile each for all of h; two warps at least, one for k and one for q.
 template <typename Head>
 int block_threads(const Head& s) {
-  const int tiles = s.wide_p / 4 * row_groups(s);
-  return ((tiles > s.wide_p ? tiles : s.wide_p) + kLanes - 1) / kLanes * kLanes;
+  const int warps = (s.wide_p / kTileColumns * row_groups(s) + kLanes - 1) / kLanes;
+  return (warps < 2 ? 2 : warps) * kLanes;
 }
 
 /// One head's part of a state, as Mamba3Head has it.
 struct HeadState {
-  float *theta, *start, *h, *tokens, *alpha, *own, *before, *dt;
+  const StateShape& shape;
+  float* const values;
+  const int head;
 
-  __device__ HeadState(const Mamba3Layout& l, float* values, std::int64_t head)
-      : theta(values + l.theta + head * l.angles),
-        start(values + l.start + head * l.angles),
-        h(values + l.h + head * l.d_state * l.wide_p),
-        tokens(values + l.tokens + head * (1 + l.chunk) * l.token),
-        alpha(values + l.alpha + head * l.wide_c),
-        own(values + l.own + head * l.wide_c),
-        before(values + l.before + head * l.wide_c),
-        dt(values + l.dt + head * l.wide_c) {}
+  __device__ float* theta() const { return values + shape.theta + head * shape.angles; }
+  __device__ float* start() const { return values + shape.start + head * shape.angles; }
+  __device__ float* h() const { return values + shape.h + head * shape.d_state * shape.wide_p; }
+  __device__ float* token(int slot) const {
+    return values + shape.tokens + (head * shape.slots + slot) * shape.token;
+  }
+  __device__ float* alpha() const { return values + shape.alpha + head * shape.wide_c; }
+  __device__ float* own() const { return values + shape.own + head * shape.wide_c; }
+  __device__ float* before() const { return values + shape.before + head * shape.wide_c; }
+  __device__ float* dt() const { return values + shape.dt + head * shape.wide_c; }
 };
 
 __device__ inline void add_scaled(float4& sum, float scale, const float4& v) {
@@ -91,6 +130,9 @@ __device__ inline float4 operator*(float scale, const float4& v) {
 __device__ inline float4 operator*(const float4& a, const float4& b) {
   return {a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w};
 }
+__device__ inline float sum(const float4& v) {
+  return (v.x + v.y) + (v.z + v.w);
+}
 __device__ inline float4 load4(const float* v) {
   return *reinterpret_cast<const float4*>(v);
 }
@@ -104,29 +146,30 @@ __device__ inline void store4(float* to, const float4& v) {
 template <typename Head>
 struct Tile {
   const Head& s;
-  const int row, column;  // the first
+  const int group, row, column;  // the first row and column; rows of a group lie in one piece
   float4 rows[kTileRows];
 
-  __device__ explicit Tile(const Head& shape)
-      : s(shape),
-        row(static_cast<int>(threadIdx.x) / (s.wide_p / 4) * kTileRows),
-        column(static_cast<int>(threadIdx.x) % (s.wide_p / 4) * 4) {}
+  __device__ explicit Tile(const Head& head)
+      : s(head),
+        group(static_cast<int>(threadIdx.x / static_cast<unsigned>(s.wide_p / kTileColumns))),
+        row(group * kTileRows),
+        column((static_cast<int>(threadIdx.x) - group * (s.wide_p / kTileColumns)) * kTileColumns) {}
   /// Threads beyond the last row have no share.
-  __device__ bool empty() const { return row >= s.N; }
-  __device__ int group() const { return row / kTileRows; }
+  __device__ bool empty() const { return !Head::kPublished && row >= s.N; }
+  __device__ bool has(int i) const { return Head::kPublished || row + i < s.N; }
 
   __device__ void load(const float* h) {
     const float* at = h + row * s.wide_p + column;
 #pragma unroll
     for (int i = 0; i < kTileRows; ++i) {
-      rows[i] = row + i < s.N ? __ldcs(reinterpret_cast<const float4*>(at + i * s.wide_p)) : float4{};
+      rows[i] = has(i) ? __ldcs(reinterpret_cast<const float4*>(at + i * s.wide_p)) : float4{};
     }
   }
   __device__ void store(float* h) const {
     float* at = h + row * s.wide_p + column;
 #pragma unroll
     for (int i = 0; i < kTileRows; ++i) {
-      if (row + i < s.N) __stcs(reinterpret_cast<float4*>(at + i * s.wide_p), rows[i]);
+      if (has(i)) __stcs(reinterpret_cast<float4*>(at + i * s.wide_p), rows[i]);
     }
   }
 
@@ -141,7 +184,7 @@ struct Tile {
   }
 
   /// The state after the last slot: h = decay h + sum over slots and ranks of weight k v. token_at(slot)
-  /// gives k [R, N'] and x [P'] of a slot; mimo_x [R, P'] or null.
+  /// gives k [R, N'] and x [P'] of a slot; mimo_x [R, P'].
   template <typename TokenAt>
   __device__ void fold(float decay, int slots, const float* weight, const float* mimo_x,
                        const TokenAt& token_at) {
@@ -153,7 +196,7 @@ struct Tile {
       const float4 x = weight[slot] * load4(k + s.R * s.wide_n + column);
 #pragma unroll 1
       for (int r = 0; r < s.R; ++r) {
-        const float4 v = mimo_x == nullptr ? x : x * load4(mimo_x + r * s.wide_p + column);
+        const float4 v = s.is_mimo ? x * load4(mimo_x + r * s.wide_p + column) : x;
         each_row(k + r * s.wide_n, [&](int i, float k_n) { add_scaled(rows[i], k_n, v); });
       }
     }
@@ -166,21 +209,21 @@ struct Dynamics {
   float alpha, own, before, dt;
 };
 
-/// What the tail's tokens do, one warp, slot by lane: token i is that of slot i + 1.
+/// What the tail's tokens do, in one warp, slot by lane: token i is that of slot i + 1.
 struct SlotDynamics {
-  float alpha, before, own;
+  float alpha = 1, before = 0, own = 0;
 
-  __device__ SlotDynamics(const HeadState& state, int tail) : alpha(1), before(0), own(0) {
-    const int slot = static_cast<int>(threadIdx.x) % kLanes;
-    if (slot < tail) alpha = state.alpha[slot], before = state.before[slot];
-    if (slot > 0 && slot <= tail) own = state.own[slot - 1];
+  __device__ SlotDynamics(const HeadState& state, int tail) {
+    const int slot = static_cast<int>(threadIdx.x % kLanes);
+    if (slot < tail) alpha = state.alpha()[slot], before = state.before()[slot];
+    if (slot > 0 && slot <= tail) own = state.own()[slot - 1];
   }
 
   /// What slots 0 to tail give to the state after them and a `last` token: the decay on the way times lambda
   /// dt of the slot's own token (in slot 0 that lies in the checkpoint already) and (1 - lambda) dt of the
   /// one behind it. weight [tail + 2]; returns the decay of the checkpoint, in lane 0.
   __device__ float weigh(int tail, const Dynamics& last, float* weight) const {
-    const int slot = static_cast<int>(threadIdx.x) % kLanes;
+    const int slot = static_cast<int>(threadIdx.x % kLanes);
     float reach = slot == tail ? last.alpha : alpha;
 #pragma unroll
     for (int step = 1; step < kLanes; step *= 2) {
@@ -194,16 +237,16 @@ struct SlotDynamics {
 };
 
 /// Begins to copy `count` floats, a multiple of 4 on boundaries of 16 bytes, into shared memory.
-__device__ inline void stage(float* to, const float* from, int count) {
-  for (int i = 4 * static_cast<int>(threadIdx.x); i < count; i += 4 * static_cast<int>(blockDim.x)) {
+__device__ inline void stage(float* to, const float* from, int count, int threads) {
+  for (int i = 4 * static_cast<int>(threadIdx.x); i < count; i += 4 * threads) {
     __pipeline_memcpy_async(to + i, from + i, sizeof(float4));
   }
 }
 
 /// The same for [rows, count] to [rows, width] with zeros at each row's end, and without boundaries.
-__device__ inline void stage_rows(float* to, const float* from, int rows, int count, int width) {
-  if (count == width) return stage(to, from, rows * count);
-  for (int i = static_cast<int>(threadIdx.x); i < rows * width; i += static_cast<int>(blockDim.x)) {
+__device__ inline void stage_rows(float* to, const float* from, int rows, int count, int width, int threads) {
+  if (count == width) return stage(to, from, rows * count, threads);
+  for (int i = static_cast<int>(threadIdx.x); i < rows * width; i += threads) {
     const int row = i / width, column = i - row * width;
     if (column < count) {
       __pipeline_memcpy_async(to + i, from + row * count + column, sizeof(float));

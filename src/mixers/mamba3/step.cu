@@ -2,6 +2,9 @@
 // gated output. h lies in registers, all of it on its way from memory before anything else is done; norms,
 // angles and rotation pass in its shadow. The slots, and everything that several warps read, lie in shared
 // memory.
+//
+// What else there is to do is small, and so its latency counts, not its amount: loads stand before their
+// first use, and every phase is spread over all warps.
 #include <cstddef>
 
 #include "core/cuda/runtime.h"
@@ -11,9 +14,43 @@
 namespace mamba3::cuda {
 namespace {
 
+/// A block's shared memory, offsets in floats; the slots (or the new token alone) lie at its start.
+struct StepShared {
+  int q = 0;                               // [kRanks, N'], those of ranks that do not exist are zeros
+  int partial = 0;                         // [groups of rows, kRanks, P']; then the first holds what is gated
+  int score = 0;                           // [slots, R, kRanks]
+  int z = 0;                               // [P']
+  int mimo_x = 0, mimo_z = 0, mimo_o = 0;  // [R, P']
+  int norm = 0;                            // [P']
+  int theta = 0;                           // [S]
+  int weight = 0;                          // [slots]
+  int decay = 0;                           // [1]
+  int size = 0;
+
+  StepShared() = default;
+  template <typename Head>
+  StepShared(const Head& s, const StateShape& shape, bool is_normed) {
+    const auto take = [this](int& part, int count) {
+      part = size;
+      size += (count + 3) / 4 * 4;
+    };
+    size = (Head::kStaged ? shape.slots : 1) * s.token;
+    take(q, Head::kRanks * s.wide_n);
+    take(partial, row_groups(s) * Head::kRanks * s.wide_p);
+    take(score, shape.slots * s.R * Head::kRanks);
+    take(z, s.wide_p);
+    const int mimo = s.is_mimo ? s.R * s.wide_p : 0;
+    take(mimo_x, mimo), take(mimo_z, mimo), take(mimo_o, mimo);
+    take(norm, is_normed ? s.wide_p : 0);
+    take(theta, shape.angles);
+    take(weight, shape.slots), take(decay, 1);
+  }
+};
+
 template <typename T>
 struct StepArgs {
-  Mamba3Layout l;
+  StateShape shape;
+  StepShared shared;
   Mamba3StepWeights w;
   Mamba3Sessions sessions;
   std::int64_t offset;
@@ -22,63 +59,18 @@ struct StepArgs {
   T* out;
   int groups;
   int fold_every;
-  bool is_mimo, softplus_A;
   float A_floor;
+  bool is_mimo, softplus_A;
 };
-
-/// A block's shared memory.
-struct StepShared {
-  float* tokens;                    // the slots, or the new token alone
-  float* q;                         // [kRanks, N'], those of ranks that do not exist are zeros
-  float* partial;                   // [groups of rows, kRanks, P']; then the first holds what is gated
-  float* score;                     // [slots, R, kRanks]
-  float* weight;                    // [slots]
-  float* decay;                     // [1]
-  float* theta;                     // [S]
-  float* z;                         // [P']
-  float *mimo_x, *mimo_z, *mimo_o;  // [R, P'], null for SISO
-  float* norm;                      // [P'], null without is_outproj_norm
-  float* end;
-
-  template <typename Head>
-  __host__ __device__ StepShared(const Head& s, const Mamba3Layout& l, bool is_mimo, bool is_normed,
-                                 float* base) {
-    const int slots = 1 + static_cast<int>(l.chunk);
-    const auto next = [&base](int count) {
-      float* taken = base;
-      base += (count + 3) / 4 * 4;
-      return taken;
-    };
-    tokens = next((Head::kStaged ? slots : 1) * s.token);
-    q = next(Head::kRanks * s.wide_n);
-    partial = next(row_groups(s) * Head::kRanks * s.wide_p);
-    z = next(s.wide_p);
-    mimo_x = is_mimo ? next(s.R * s.wide_p) : nullptr;
-    mimo_z = is_mimo ? next(s.R * s.wide_p) : nullptr;
-    mimo_o = is_mimo ? next(s.R * s.wide_p) : nullptr;
-    norm = is_normed ? next(s.wide_p) : nullptr;
-    score = next(slots * s.R * Head::kRanks);
-    weight = next(slots), decay = next(1);
-    theta = next(static_cast<int>(l.angles));
-    end = base;
-  }
-};
-
-__device__ float warp_sum(float v) {
-#pragma unroll
-  for (int lanes = kLanes / 2; lanes > 0; lanes /= 2) v += __shfl_xor_sync(kAllLanes, v, lanes);
-  return v;
-}
 
 /// The sums over a warp of kCount values of each lane; lane i gets that of value i / (32 / kCount). Halves
 /// are exchanged, so that 4 values cost 6 shuffles and not 20.
 template <int kCount>
 __device__ float warp_sums(float (&v)[kCount]) {
-  const int lane = static_cast<int>(threadIdx.x) % kLanes;
   int distance = kLanes / 2;
 #pragma unroll
   for (int half = kCount / 2; half > 0; half /= 2, distance /= 2) {
-    const bool upper = (lane & distance) != 0;
+    const bool upper = (threadIdx.x & static_cast<unsigned>(distance)) != 0;
 #pragma unroll
     for (int i = 0; i < half; ++i) {
       const float kept = upper ? v[i + half] : v[i], given = upper ? v[i] : v[i + half];
@@ -100,6 +92,17 @@ __device__ float inverse_rms(float squares, int count) {
   return rsqrtf(squares * (1.0f / static_cast<float>(count)) + static_cast<float>(kNormEpsilon));
 }
 
+/// Four values on a boundary of their size.
+__device__ float4 load_four(const float* v) {
+  return load4(v);
+}
+__device__ float4 load_four(const __nv_bfloat16* v) {
+  const uint2 raw = *reinterpret_cast<const uint2*>(v);
+  const float2 low = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162&>(raw.x));
+  const float2 high = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162&>(raw.y));
+  return {low.x, low.y, high.x, high.y};
+}
+
 /// Waits for the kernel in front, and lets the next one begin with what does not depend on this one.
 __device__ void wait_for_products() {
 #if __CUDA_ARCH__ >= 900
@@ -108,181 +111,239 @@ __device__ void wait_for_products() {
 #endif
 }
 
-__device__ void prefetch(const float* v, int count) {
+__device__ void prefetch(const float* v, int count, int threads) {
   constexpr int kLine = 128 / sizeof(float);
-  for (int i = kLine * static_cast<int>(threadIdx.x); i < count; i += kLine * static_cast<int>(blockDim.x)) {
+  for (int i = kLine * static_cast<int>(threadIdx.x); i < count; i += kLine * threads) {
     asm volatile("prefetch.global.L2 [%0];" ::"l"(v + i));
   }
 }
 
-/// One head of one session.
+/// One head of one session. Even warps make k and hold x, odd ones make q and hold z: `index` is a thread's
+/// first pair of elements and its first column, `stride` the distance to its next ones.
 template <typename T, typename Head>
 struct HeadStep {
-  static constexpr int kRanks = Head::kRanks, kPairs = Head::kPairs;
+  static constexpr int kRanks = Head::kRanks;
   const StepArgs<T>& a;
-  const Head s{a.l};
+  float* const shared;
+  const Head s{a.shape, a.is_mimo};
   const int head = static_cast<int>(blockIdx.x), session = static_cast<int>(blockIdx.y);
-  const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
-  const int warp = thread / kLanes, lane = thread % kLanes, warps = threads / kLanes;
+  const int thread = static_cast<int>(threadIdx.x), threads = s.threads();
+  const int lane = static_cast<int>(threadIdx.x % kLanes), warp = static_cast<int>(threadIdx.x / kLanes);
+  const int warps = threads / kLanes;
+  const bool is_query = warp % 2 == 1;
+  const int index = warp / 2 * kLanes + lane, stride = (warps + (is_query ? 0 : 1)) / 2 * kLanes;
   const int tail = a.sessions.tails[session], last = tail + 1;
-  const bool folds = ((a.sessions.positions[session] + 1) & (a.fold_every - 1)) == 0;
-  float* const values = a.sessions.states[session] + a.offset;
-  const HeadState state{a.l, values, head};
-  const StepShared shared;
-
-  __device__ HeadStep(const StepArgs<T>& args, float* memory)
-      : a(args), shared(s, a.l, a.w.mimo_x != nullptr, a.w.norm != nullptr, memory) {}
+  const bool folds = ((static_cast<int>(a.sessions.positions[session]) + 1) & (a.fold_every - 1)) == 0;
+  const HeadState state{a.shape, a.sessions.states[session] + a.offset, head};
 
   /// k [R, N'] and x [P'] of a slot.
   __device__ float* token_at(int slot) const {
-    if (Head::kStaged) return shared.tokens + slot * s.token;
-    return slot == last ? shared.tokens : state.tokens + slot * s.token;
+    if (Head::kStaged) return shared + slot * s.token;
+    return slot == last ? shared : state.token(slot);
   }
+  __device__ float* x_at(int slot) const { return token_at(slot) + s.R * s.wide_n; }
 
-  /// A lane's pairs of elements that turn together: (2i, 2i + 1) for SISO, (i, i + N/2) for MIMO.
-  __device__ int pair(int i) const { return lane + i * kLanes; }
-  __device__ bool has_pair(int i) const { return pair(i) < s.N / 2; }
-  __device__ int first(int i) const { return a.is_mimo ? pair(i) : 2 * pair(i); }
-  __device__ int second(int i) const { return a.is_mimo ? pair(i) + s.N / 2 : 2 * pair(i) + 1; }
-  template <typename From>
-  __device__ float2 pair_of(const From* v, int i) const {
-    return {static_cast<float>(v[first(i)]), static_cast<float>(v[second(i)])};
-  }
-
-  /// What needs no product, on its way to shared memory: the old slots and parameters.
-  __device__ void stage_inputs() const {
-    if (Head::kStaged) stage(shared.tokens, state.tokens, last * s.token);
-    if (a.w.mimo_x != nullptr) {
+  /// What needs no product, on its way: the old slots and small parameters to shared memory, the rest to the
+  /// cache.
+  __device__ void begin() const {
+    if (Head::kStaged) stage(shared, state.token(0), last * s.token, threads);
+    if (s.is_mimo) {
       const int at = head * s.R * s.P;
-      stage_rows(shared.mimo_x, a.w.mimo_x + at, s.R, s.P, s.wide_p);
-      stage_rows(shared.mimo_z, a.w.mimo_z + at, s.R, s.P, s.wide_p);
-      stage_rows(shared.mimo_o, a.w.mimo_o + at, s.R, s.P, s.wide_p);
+      stage_rows(shared + a.shared.mimo_x, a.w.mimo_x + at, s.R, s.P, s.wide_p, threads);
+      stage_rows(shared + a.shared.mimo_z, a.w.mimo_z + at, s.R, s.P, s.wide_p, threads);
+      stage_rows(shared + a.shared.mimo_o, a.w.mimo_o + at, s.R, s.P, s.wide_p, threads);
     }
-    if (a.w.norm != nullptr) stage_rows(shared.norm, a.w.norm + head * s.P, 1, s.P, s.wide_p);
+    if (a.w.norm != nullptr)
+      stage_rows(shared + a.shared.norm, a.w.norm + head * s.P, 1, s.P, s.wide_p, threads);
     __pipeline_commit();
-    prefetch(a.w.B_bias + head * s.R * s.N, s.R * s.N);
-    prefetch(a.w.C_bias + head * s.R * s.N, s.R * s.N);
+    prefetch((is_query ? a.w.C_bias : a.w.B_bias) + head * s.R * s.N, s.R * s.N, threads);
+    prefetch(state.theta(), a.shape.angles, threads);
   }
 
-  __device__ void load_angles(float (&theta)[kPairs]) const {
-#pragma unroll
-    for (int i = 0; i < kPairs; ++i) theta[i] = pair(i) < a.l.angles ? state.theta[pair(i)] : 0.0f;
-  }
-
-  /// The session's row of dd_dt, dd_A, trap [H] and angle [S].
-  __device__ const float* dynamics_row() const {
-    return a.dynamics + session * (3 * a.l.heads + a.l.angles);
-  }
-  /// The session's row of z, x [E], B and C [R G N].
   __device__ const T* projected_row() const {
-    return a.projected + session * (2 * a.l.heads * s.P + 2 * s.R * a.groups * s.N);
+    return a.projected +
+           static_cast<std::int64_t>(session) * (2 * (a.shape.heads * s.P + s.R * a.groups * s.N));
+  }
+  __device__ const float* dynamics_row() const {
+    return a.dynamics + static_cast<std::int64_t>(session) * (3 * a.shape.heads + a.shape.angles);
+  }
+  /// B or C of the head's group, [R, N] with G N elements between ranks.
+  __device__ const T* key_or_query() const {
+    const int group = a.groups == 1 ? 0 : head / (a.shape.heads / a.groups);
+    return projected_row() + 2 * a.shape.heads * s.P + ((is_query ? s.R * a.groups : 0) + group) * s.N;
   }
 
   /// Steps 1 and 2.
   __device__ Dynamics dynamics() const {
-    const int H = static_cast<int>(a.l.heads);
     const float* row = dynamics_row() + head;
-    const float dd_dt = row[0], dd_A = row[H], trap = row[2 * H], dt_bias = a.w.dt_bias[head];
+    const float dd_dt = row[0], dd_A = row[a.shape.heads], trap = row[2 * a.shape.heads];
+    const float dt = softplus(dd_dt + a.w.dt_bias[head]), lambda = sigmoid(trap);
     const float activated = a.softplus_A ? softplus(dd_A) : dd_A >= 0 ? 1 + dd_A : __fdividef(1.0f, 1 - dd_A);
-    const float dt = softplus(dd_dt + dt_bias), lambda = sigmoid(trap);
     return {expf(-fmaxf(activated, a.A_floor) * dt), lambda * dt, (1 - lambda) * dt, dt};
   }
 
+  /// A column of x or z.
+  __device__ float load_column(int p) const {
+    const T* row = projected_row() + (is_query ? 0 : a.shape.heads * s.P) + head * s.P;
+    return p < s.P ? static_cast<float>(row[p]) : 0.0f;
+  }
+
+  /// Elements that turn together: (2i, 2i + 1) for SISO, (i, i + N/2) for MIMO.
+  template <typename From>
+  __device__ float2 load_pair(const From* v, int pair) const {
+    const From* first = v + (s.is_mimo ? pair : 2 * pair);
+    return {static_cast<float>(first[0]), static_cast<float>(first[s.is_mimo ? s.N / 2 : 1])};
+  }
+  __device__ void store_pair(float* v, int pair, float2 value) const {
+    if (s.is_mimo) {
+      v[pair] = value.x, v[pair + s.N / 2] = value.y;
+    } else {
+      *reinterpret_cast<float2*>(v + 2 * pair) = value;
+    }
+  }
+
+  /// A pair of all ranks before its rotation.
+  struct PairInput {
+    float2 raw[kRanks], bias[kRanks], gain;
+    float theta, angle;
+  };
+  __device__ PairInput load_inputs(int pair) const {
+    PairInput in{};
+    if (pair >= s.N / 2) return in;
+    const T* raw = key_or_query();
+    const float* bias = (is_query ? a.w.C_bias : a.w.B_bias) + head * s.R * s.N;
+    in.gain = load_pair(is_query ? a.w.C_norm : a.w.B_norm, pair);
+#pragma unroll
+    for (int r = 0; r < kRanks; ++r) {
+      if (r >= s.R) break;
+      in.raw[r] = load_pair(raw + r * a.groups * s.N, pair);
+      in.bias[r] = load_pair(bias + r * s.N, pair);
+    }
+    if (pair < a.shape.angles)
+      in.theta = state.theta()[pair], in.angle = dynamics_row()[3 * a.shape.heads + pair];
+    return in;
+  }
+
+  /// Step 3's scale of each rank's vector.
+  __device__ void norms(float (&scale)[kRanks]) const {
+    const T* vector = key_or_query();
+    float squares[kRanks] = {};
+#pragma unroll
+    for (int r = 0; r < kRanks; ++r) {
+      if (r >= s.R) break;
+      const T* v = vector + r * a.groups * s.N;
+      if constexpr (Head::kPublished) {
+        const float4 four = load_four(v + 4 * lane);
+        squares[r] = sum(four * four);
+      } else {
+        for (int n = lane; n < s.N; n += kLanes) {
+          squares[r] = fmaf(static_cast<float>(v[n]), static_cast<float>(v[n]), squares[r]);
+        }
+      }
+    }
+    const float mine = inverse_rms(warp_sums(squares), s.N);
+#pragma unroll
+    for (int r = 0; r < kRanks; ++r) {
+      scale[r] = kRanks == 1 ? mine : __shfl_sync(kAllLanes, mine, r * (kLanes / kRanks));
+    }
+  }
+
   /// Step 4 for one pair: its cosine and sine. Pairs beyond S do not turn.
-  __device__ float2 turn(int s_index, float before, float angle, float dt, bool keeps) const {
-    if (s_index >= a.l.angles) return {1, 0};
-    const float rate = tanhf(angle) * std::numbers::pi_v<float>;
-    const float theta = turned(before, rate, dt);
-    if (keeps) shared.theta[s_index] = theta;
-    if (keeps && head == 0) values[a.l.rate + tail * a.l.wide_s + s_index] = rate;
+  __device__ float2 turn(int pair, const PairInput& in, float dt) const {
+    if (pair >= a.shape.angles) return {1, 0};
+    const float rate = tanhf(in.angle) * std::numbers::pi_v<float>;
+    const float theta = turned(in.theta, rate, dt);
+    if (!is_query) {
+      shared[a.shared.theta + pair] = theta;
+      if (head == 0) state.values[a.shape.rate + tail * a.shape.wide_s + pair] = rate;
+    }
     float2 by;
     sincospif(theta * std::numbers::inv_pi_v<float>, &by.y, &by.x);
     return by;
   }
 
-  /// Steps 2 to 5 for rank r, by one warp: q and k.
-  __device__ void rotate_rank(int r, const float (&theta)[kPairs]) const {
-    const int H = static_cast<int>(a.l.heads), group = head / (H / a.groups);
-    const T* B = projected_row() + 2 * H * s.P + (r * a.groups + group) * s.N;
-    const T* C = B + s.R * a.groups * s.N;
-    const int bias = (head * s.R + r) * s.N;
-    float2 b[kPairs], c[kPairs], b_gain[kPairs], c_gain[kPairs], b_bias[kPairs], c_bias[kPairs];
-    float angle[kPairs], b_squares = 0, c_squares = 0;
+  /// Steps 1 to 5: the new token into its slot, q, z and the slots' weights.
+  __device__ void prepare() const {
+    float column = load_column(index);
+    PairInput in = load_inputs(index);
+    const bool weighs = warp == warps - 1;
+    const SlotDynamics slots(state, weighs ? tail : 0);
+    float scale[kRanks];
+    norms(scale);
+    Dynamics now{};
+    if (weighs || index - lane < a.shape.angles) now = dynamics();
+    float* const rows = is_query ? shared + a.shared.q : token_at(last);
+    for (int pair = index; pair < s.N / 2; pair += stride) {
+      const float2 by = turn(pair, in, now.dt);
 #pragma unroll
-    for (int i = 0; i < kPairs; ++i) {  // all loads before the first use
-      b[i] = c[i] = b_gain[i] = c_gain[i] = b_bias[i] = c_bias[i] = {0, 0};
-      angle[i] = pair(i) < a.l.angles ? dynamics_row()[3 * H + pair(i)] : 0.0f;
-      if (!has_pair(i)) continue;
-      b[i] = pair_of(B, i), c[i] = pair_of(C, i);
-      b_gain[i] = pair_of(a.w.B_norm, i), c_gain[i] = pair_of(a.w.C_norm, i);
-      b_bias[i] = pair_of(a.w.B_bias + bias, i), c_bias[i] = pair_of(a.w.C_bias + bias, i);
+      for (int r = 0; r < kRanks; ++r) {
+        if (r >= s.R) break;
+        const float x = fmaf(in.raw[r].x * scale[r], in.gain.x, in.bias[r].x);
+        const float y = fmaf(in.raw[r].y * scale[r], in.gain.y, in.bias[r].y);
+        store_pair(rows + r * s.wide_n, pair, {x * by.x - y * by.y, x * by.y + y * by.x});
+      }
+      if (pair + stride < s.N / 2) in = load_inputs(pair + stride);
     }
-    const float dt = dynamics().dt;
-#pragma unroll
-    for (int i = 0; i < kPairs; ++i) {
-      b_squares = fmaf(b[i].x, b[i].x, fmaf(b[i].y, b[i].y, b_squares));
-      c_squares = fmaf(c[i].x, c[i].x, fmaf(c[i].y, c[i].y, c_squares));
+    float* const columns = is_query ? shared + a.shared.z : x_at(last);
+    for (int p = index; p < s.wide_p; p += stride) {
+      columns[p] = column;
+      if (p + stride < s.wide_p) column = load_column(p + stride);
     }
-    const float b_scale = inverse_rms(warp_sum(b_squares), s.N),
-                c_scale = inverse_rms(warp_sum(c_squares), s.N);
-    float *k = token_at(last) + r * s.wide_n, *q = shared.q + r * s.wide_n;
-#pragma unroll
-    for (int i = 0; i < kPairs; ++i) {
-      if (!has_pair(i)) continue;
-      const float2 by = turn(pair(i), theta[i], angle[i], dt, r == 0);
-      const auto put = [&](float2 v, float scale, float2 gain, float2 bias_of, float* to) {
-        const float x = fmaf(v.x * scale, gain.x, bias_of.x), y = fmaf(v.y * scale, gain.y, bias_of.y);
-        to[first(i)] = x * by.x - y * by.y;
-        to[second(i)] = x * by.y + y * by.x;
-      };
-      put(b[i], b_scale, b_gain[i], b_bias[i], k);
-      put(c[i], c_scale, c_gain[i], c_bias[i], q);
+    if (weighs) weigh(slots, now);
+    clear_padding(rows);
+  }
+
+  /// Zeros to rows [R, N'] beyond N, and for ranks that do not exist.
+  __device__ void clear_padding(float* rows) const {
+    if constexpr (!Head::kPublished) {
+      for (int i = index; i < (is_query ? kRanks : s.R) * s.wide_n; i += stride) {
+        if (i / s.wide_n >= s.R || i % s.wide_n >= s.N) rows[i] = 0;
+      }
     }
-    for (int n = s.N + lane; n < s.wide_n; n += kLanes) k[n] = q[n] = 0;
   }
 
   /// What the token does to the state, into the tail, and the slots' weights, by one warp.
-  __device__ void weigh(const SlotDynamics& slots) const {
-    const Dynamics now = dynamics();
-    const float decay = slots.weigh(tail, now, shared.weight);
+  __device__ void weigh(const SlotDynamics& slots, const Dynamics& now) const {
+    const float decay = slots.weigh(tail, now, shared + a.shared.weight);
     if (lane != 0) return;
-    *shared.decay = decay;
-    state.alpha[tail] = now.alpha, state.own[tail] = now.own;
-    state.before[tail] = now.before, state.dt[tail] = now.dt;
+    shared[a.shared.decay] = decay;
+    state.alpha()[tail] = now.alpha, state.own()[tail] = now.own;
+    state.before()[tail] = now.before, state.dt()[tail] = now.dt;
   }
 
-  /// The new token into its slot, q, z and the slots' weights.
-  __device__ void prepare(const SlotDynamics& slots, const float (&theta)[kPairs]) const {
-    const T* z = projected_row() + head * s.P + thread;
-    const bool is_column = thread < s.P;
-    const float my_z = is_column ? static_cast<float>(z[0]) : 0.0f;
-    const float my_x = is_column ? static_cast<float>(z[a.l.heads * s.P]) : 0.0f;
-    for (int r = warp; r < s.R; r += warps) rotate_rank(r, theta);
-    for (int r = s.R + warp; r < kRanks; r += warps) {
-      for (int n = lane; n < s.wide_n; n += kLanes) shared.q[r * s.wide_n + n] = 0;
-    }
-    if (warp == warps - 1) weigh(slots);
-    if (thread < s.wide_p) token_at(last)[s.R * s.wide_n + thread] = my_x, shared.z[thread] = my_z;
-  }
+  /// Scores of one key with all ranks' queries.
+  struct alignas(kRanks >= 4 ? 16 : 4) Scores {
+    float of[kRanks];
+  };
 
-  /// score[slot, i, r] = weight q[r] k[slot, i], a warp for each key.
+  /// score[slot, i, r] = weight q[r] k[slot, i]: a warp takes a few keys at once and so shares their
+  /// shuffles.
   __device__ void score() const {
-    for (int key = warp; key < (last + 1) * s.R; key += warps) {
-      const int slot = key / s.R;
-      const float* k = token_at(slot) + (key - slot * s.R) * s.wide_n;
-      float sums[kRanks] = {};
-      for (int n = 4 * lane; n < s.wide_n; n += 4 * kLanes) {
-        const float4 right = load4(k + n);
+    constexpr int kKeys = kRanks == 1 ? 4 : 2;
+    constexpr int kLanesOfSum = kLanes / (kKeys * kRanks);
+    const float *q = shared + a.shared.q, *weight = shared + a.shared.weight;
+    const int keys = (last + 1) * s.R;
+    for (int first = warp * kKeys; first < keys; first += warps * kKeys) {
+      float sums[kKeys * kRanks] = {};
 #pragma unroll
-        for (int r = 0; r < kRanks; ++r) {
-          const float4 both = load4(shared.q + r * s.wide_n + n) * right;
-          sums[r] += (both.x + both.y) + (both.z + both.w);
+      for (int begin = 0; begin < s.wide_n; begin += 4 * kLanes) {
+        const int n = begin + 4 * lane;
+        if (n >= s.wide_n) break;
+        float4 query[kRanks];
+#pragma unroll
+        for (int r = 0; r < kRanks; ++r) query[r] = load4(q + r * s.wide_n + n);
+#pragma unroll
+        for (int i = 0; i < kKeys; ++i) {
+          const int key = min(first + i, keys - 1), slot = key / s.R;
+          const float4 k = load4(token_at(slot) + (key - slot * s.R) * s.wide_n + n);
+#pragma unroll
+          for (int r = 0; r < kRanks; ++r) sums[i * kRanks + r] += sum(query[r] * k);
         }
       }
-      const float sum = warp_sums(sums);
-      constexpr int kLanesOfRank = kLanes / kRanks;
-      if (lane % kLanesOfRank == 0) {
-        shared.score[key * kRanks + lane / kLanesOfRank] = shared.weight[slot] * sum;
+      const float total = warp_sums(sums);
+      const int key = first + lane / kLanesOfSum / kRanks;
+      if (lane % kLanesOfSum == 0 && key < keys) {
+        shared[a.shared.score + first * kRanks + lane / kLanesOfSum] = weight[key / s.R] * total;
       }
     }
   }
@@ -292,59 +353,91 @@ struct HeadStep {
 #pragma unroll
     for (int r = 0; r < kRanks; ++r) {
       y[r] = {0, 0, 0, 0};
-      tile.each_row(shared.q + r * s.wide_n, [&](int i, float q) { add_scaled(y[r], q, tile.rows[i]); });
+      tile.each_row(shared + a.shared.q + r * s.wide_n,
+                    [&](int i, float q) { add_scaled(y[r], q, tile.rows[i]); });
     }
   }
 
-  /// The checkpoint's decay, and the slots that fall to this group of rows: sum of score v.
+  /// The checkpoint's decay and the slots that fall to this group of rows, sum of score v; then to shared
+  /// memory.
   __device__ void add_slots(const Tile<Head>& tile, float4 (&y)[kRanks]) const {
-    const float decay = *shared.decay;
+    const float decay = shared[a.shared.decay];
 #pragma unroll
     for (int r = 0; r < kRanks; ++r) y[r] = decay * y[r];
-    for (int slot = tile.group(); slot <= last; slot += row_groups(s)) {
-      const float4 x = load4(token_at(slot) + s.R * s.wide_n + tile.column);
-      const float* score = shared.score + slot * s.R * kRanks;
+    for (int slot = tile.group; slot <= last; slot += row_groups(s)) {
+      const float4 x = load4(x_at(slot) + tile.column);
+      const auto* scores = reinterpret_cast<const Scores*>(shared + a.shared.score) + slot * s.R;
       for (int i = 0; i < s.R; ++i) {
-        const float4 v = shared.mimo_x == nullptr ? x : x * load4(shared.mimo_x + i * s.wide_p + tile.column);
+        const float4 v = s.is_mimo ? x * load4(shared + a.shared.mimo_x + i * s.wide_p + tile.column) : x;
+        const Scores mine = scores[i];
 #pragma unroll
-        for (int r = 0; r < kRanks; ++r) add_scaled(y[r], score[i * kRanks + r], v);
+        for (int r = 0; r < kRanks; ++r) add_scaled(y[r], mine.of[r], v);
       }
     }
+#pragma unroll
+    for (int r = 0; r < kRanks; ++r) {
+      store4(shared + a.shared.partial + (tile.group * kRanks + r) * s.wide_p + tile.column, y[r]);
+    }
   }
 
-  /// Steps 8 and 9 for rank r, by one warp: the groups' sums, D term, norm and gate, in place of the first
-  /// group's sum.
+  __device__ float2 load2(int part, int p) const {
+    return *reinterpret_cast<const float2*>(shared + part + p);
+  }
+
+  /// Steps 8 and 9 for rank r, by one warp, two columns a lane: the groups' sums, D term, norm and gate, in
+  /// place of the first group's sum. Padding is zeros.
   __device__ void gate_rank(int r, float D) const {
-    float *y = shared.partial + r * s.wide_p, squares = 0;
-    for (int p = lane; p < s.P; p += kLanes) {
-      const float x = token_at(last)[s.R * s.wide_n + p];
-      float sum = D * (shared.mimo_x == nullptr ? x : x * shared.mimo_x[r * s.wide_p + p]);
-      for (int g = 0; g < row_groups(s); ++g) sum += y[g * kRanks * s.wide_p + p];
-      squares = fmaf(sum, sum, squares);
-      y[p] = sum;
+    float squares[1] = {0};
+    for (int p = 2 * lane; p < s.wide_p; p += 2 * kLanes) {
+      const float2 x = *reinterpret_cast<const float2*>(x_at(last) + p);
+      const float2 mimo = s.is_mimo ? load2(a.shared.mimo_x, r * s.wide_p + p) : float2{1, 1};
+      float2 y{D * x.x * mimo.x, D * x.y * mimo.y};
+#pragma unroll
+      for (int g = 0; g < row_groups(s); ++g) {
+        const float2 part = load2(a.shared.partial, (g * kRanks + r) * s.wide_p + p);
+        y.x += part.x, y.y += part.y;
+      }
+      squares[0] = fmaf(y.x, y.x, fmaf(y.y, y.y, squares[0]));
+      *reinterpret_cast<float2*>(shared + a.shared.partial + r * s.wide_p + p) = y;
     }
-    const float scale = shared.norm == nullptr ? 1.0f : inverse_rms(warp_sum(squares), s.P);
-    for (int p = lane; p < s.P; p += kLanes) {
-      float z = shared.z[p], gain = 1;
-      if (shared.norm != nullptr) gain = scale * shared.norm[p];
-      if (shared.mimo_z != nullptr)
-        z *= shared.mimo_z[r * s.wide_p + p], gain *= shared.mimo_o[r * s.wide_p + p];
-      y[p] *= gain * z * sigmoid(z);
+    const float scale = a.w.norm == nullptr ? 1.0f : inverse_rms(warp_sums(squares), s.P);
+    for (int p = 2 * lane; p < s.wide_p; p += 2 * kLanes) {
+      float2 y = load2(a.shared.partial, r * s.wide_p + p), z = load2(a.shared.z, p);
+      if (a.w.norm != nullptr) {
+        const float2 gain = load2(a.shared.norm, p);
+        y.x *= scale * gain.x, y.y *= scale * gain.y;
+      }
+      if (s.is_mimo) {
+        const float2 by = load2(a.shared.mimo_z, r * s.wide_p + p),
+                     o = load2(a.shared.mimo_o, r * s.wide_p + p);
+        z.x *= by.x, z.y *= by.y;
+        y.x *= o.x, y.y *= o.y;
+      }
+      y.x *= z.x * sigmoid(z.x), y.y *= z.y * sigmoid(z.y);
+      *reinterpret_cast<float2*>(shared + a.shared.partial + r * s.wide_p + p) = y;
     }
   }
 
-  /// The sum over ranks, and the token and its angles into the state.
-  __device__ void finish() const {
-    if (thread < s.P) {
-      float sum = 0;
-      for (int r = 0; r < s.R; ++r) sum += shared.partial[r * s.wide_p + thread];
-      a.out[(session * a.l.heads + head) * s.P + thread] = static_cast<T>(sum);
+  /// The token and its angles into the state, by the last threads first: the first ones gate.
+  __device__ void store_token() const {
+    const int from_last = threads - 1 - thread;
+    float *slot = state.token(folds ? 0 : last), *mine = token_at(last);
+    for (int i = 4 * from_last; i < s.token; i += 4 * threads) store4(slot + i, load4(mine + i));
+    for (int i = from_last; i < a.shape.angles; i += threads) {
+      const float theta = shared[a.shared.theta + i];
+      state.theta()[i] = theta;
+      if (folds) state.start()[i] = theta;
     }
-    float* slot = state.tokens + (folds ? 0 : last) * s.token;
-    for (int i = 4 * thread; i < s.token; i += 4 * threads) store4(slot + i, load4(token_at(last) + i));
-    for (int i = thread; i < a.l.angles; i += threads) {
-      state.theta[i] = shared.theta[i];
-      if (folds) state.start[i] = shared.theta[i];
+  }
+
+  /// The sum over ranks.
+  __device__ void store_out() const {
+    T* out = a.out + (static_cast<std::int64_t>(session) * a.shape.heads + head) * s.P;
+    for (int p = thread; p < s.P; p += threads) {
+      float total = 0;
+#pragma unroll
+      for (int r = 0; r < kRanks; ++r) total += r < s.R ? shared[a.shared.partial + r * s.wide_p + p] : 0.0f;
+      out[p] = static_cast<T>(total);
     }
   }
 };
@@ -353,16 +446,13 @@ template <typename T, typename Head>
 __global__ void __launch_bounds__(Head::kThreads, Head::kBlocks)
     step_kernel(const __grid_constant__ StepArgs<T> a) {
   extern __shared__ __align__(16) float memory[];
-  const HeadStep<T, Head> step(a, memory);
-  const SlotDynamics slots(step.state, step.tail);
-  float theta[Head::kPairs];
-  step.load_angles(theta);
+  const HeadStep<T, Head> step{a, memory};
   Tile<Head> tile(step.s);
-  if (!tile.empty()) tile.load(step.state.h);
+  if (!tile.empty()) tile.load(step.state.h());
   const float D = a.w.D[step.head];
-  step.stage_inputs();
+  step.begin();
   wait_for_products();
-  step.prepare(slots, theta);
+  step.prepare();
   __pipeline_wait_prior(0);
   __syncthreads();
 
@@ -373,39 +463,35 @@ __global__ void __launch_bounds__(Head::kThreads, Head::kBlocks)
 
   if (!tile.empty()) {
     step.add_slots(tile, y);
-#pragma unroll
-    for (int r = 0; r < Head::kRanks; ++r) {
-      store4(step.shared.partial + (tile.group() * Head::kRanks + r) * step.s.wide_p + tile.column, y[r]);
-    }
     if (step.folds) {
-      tile.fold(*step.shared.decay, step.last + 1, step.shared.weight, step.shared.mimo_x,
+      tile.fold(memory[a.shared.decay], step.last + 1, memory + a.shared.weight, memory + a.shared.mimo_x,
                 [&](int slot) { return step.token_at(slot); });
-      tile.store(step.state.h);
+      tile.store(step.state.h());
     }
   }
   __syncthreads();
 
+  step.store_token();
   for (int r = step.warp; r < step.s.R; r += step.warps) step.gate_rank(r, D);
   __syncthreads();
-  step.finish();
+  step.store_out();
 }
 
 template <typename Head, typename T>
-void launch(const StepArgs<T>& args, bool overlap, cudaStream_t stream) {
-  const Head head(args.l);
-  float* const none = nullptr;
-  const StepShared shared(head, args.l, args.w.mimo_x != nullptr, args.w.norm != nullptr, none);
-  const auto bytes = static_cast<std::size_t>(shared.end - none) * sizeof(float);
+void launch(StepArgs<T> args, bool overlap, cudaStream_t stream) {
+  const Head head(args.shape, args.is_mimo);
+  args.shared = StepShared(head, args.shape, args.w.norm != nullptr);
+  const int bytes = args.shared.size * static_cast<int>(sizeof(float));
   const auto kernel = step_kernel<T, Head>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
         "asking for a step's shared memory");
   cudaLaunchAttribute attribute{};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(args.l.heads), static_cast<unsigned>(args.sessions.batch));
+  config.gridDim = dim3(static_cast<unsigned>(args.shape.heads), static_cast<unsigned>(args.sessions.batch));
   config.blockDim = dim3(static_cast<unsigned>(block_threads(head)));
-  config.dynamicSmemBytes = bytes;
+  config.dynamicSmemBytes = static_cast<std::size_t>(bytes);
   config.stream = stream;
   config.attrs = &attribute;
   config.numAttrs = overlap ? 1 : 0;
@@ -422,7 +508,8 @@ template <typename T>
 void step_heads(const Mamba3Config& config, const Mamba3Layout& layout, const Mamba3StepWeights& weights,
                 const Mamba3Sessions& sessions, std::int64_t offset, const T* projected,
                 const float* dynamics, T* out, bool overlap, cudaStream_t stream) {
-  const StepArgs<T> args{.l = layout,
+  const StepArgs<T> args{.shape = StateShape(layout),
+                         .shared = {},
                          .w = weights,
                          .sessions = sessions,
                          .offset = offset,
@@ -431,11 +518,11 @@ void step_heads(const Mamba3Config& config, const Mamba3Layout& layout, const Ma
                          .out = out,
                          .groups = static_cast<int>(config.ngroups),
                          .fold_every = static_cast<int>(layout.fold_every()),
+                         .A_floor = static_cast<float>(config.A_floor),
                          .is_mimo = config.is_mimo,
-                         .softplus_A = config.A_activation == AActivation::softplus,
-                         .A_floor = static_cast<float>(config.A_floor)};
-  if (PublishedHead<1>::takes(layout)) return launch<PublishedHead<1>>(args, overlap, stream);
-  if (PublishedHead<4>::takes(layout)) return launch<PublishedHead<4>>(args, overlap, stream);
+                         .softplus_A = config.A_activation == AActivation::softplus};
+  if (PublishedHead<1>::takes(layout, config.is_mimo)) return launch<PublishedHead<1>>(args, overlap, stream);
+  if (PublishedHead<4>::takes(layout, config.is_mimo)) return launch<PublishedHead<4>>(args, overlap, stream);
   if (layout.rank == 1) return launch<AnyHead<1>>(args, overlap, stream);
   if (layout.rank <= 4) return launch<AnyHead<4>>(args, overlap, stream);
   launch<AnyHead<8>>(args, overlap, stream);

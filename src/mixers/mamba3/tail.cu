@@ -12,22 +12,22 @@ using Head = AnyHead<1>;
 
 /// A block for each head of each session. The slots lie in memory: this runs once for many steps.
 __global__ void __launch_bounds__(Head::kThreads)
-    fold_kernel(const __grid_constant__ Mamba3Layout l, const float* mimo_x,
+    fold_kernel(const __grid_constant__ StateShape shape, const float* mimo_x,
                 const __grid_constant__ Mamba3Sessions sessions, std::int64_t offset) {
   extern __shared__ __align__(16) float mine[];  // mimo_x [R, P']
   __shared__ float weight[1 + kLanes], decay;
   const int session = static_cast<int>(blockIdx.y), head = static_cast<int>(blockIdx.x);
   const int tail = sessions.tails[session];
   if (tail == 0) return;
-  const Head s(l);
-  const HeadState state(l, sessions.states[session] + offset, head);
+  const Head s(shape, mimo_x != nullptr);
+  const HeadState state{shape, sessions.states[session] + offset, head};
   Tile<Head> tile(s);
-  if (!tile.empty()) tile.load(state.h);
-  if (mimo_x != nullptr) stage_rows(mine, mimo_x + head * s.R * s.P, s.R, s.P, s.wide_p);
+  if (!tile.empty()) tile.load(state.h());
+  if (s.is_mimo) stage_rows(mine, mimo_x + head * s.R * s.P, s.R, s.P, s.wide_p, s.threads());
   if (threadIdx.x < kLanes) {
-    const int before = tail - 1;
-    const Dynamics last{state.alpha[before], state.own[before], state.before[before], state.dt[before]};
-    const float kept = SlotDynamics(state, before).weigh(before, last, weight);
+    const int at = tail - 1;
+    const Dynamics last{state.alpha()[at], state.own()[at], state.before()[at], state.dt()[at]};
+    const float kept = SlotDynamics(state, at).weigh(at, last, weight);
     if (threadIdx.x == 0) decay = kept;
   }
   __pipeline_commit();
@@ -35,31 +35,30 @@ __global__ void __launch_bounds__(Head::kThreads)
   __syncthreads();
 
   if (!tile.empty()) {
-    tile.fold(decay, tail + 1, weight, mimo_x == nullptr ? nullptr : mine,
-              [&](int slot) { return state.tokens + slot * s.token; });
-    tile.store(state.h);
+    tile.fold(decay, tail + 1, weight, mine, [&](int slot) { return state.token(slot); });
+    tile.store(state.h());
   }
   __syncthreads();
-  for (int i = static_cast<int>(threadIdx.x); i < s.token; i += static_cast<int>(blockDim.x)) {
-    state.tokens[i] = state.tokens[tail * s.token + i];
+  for (int i = static_cast<int>(threadIdx.x); i < s.token; i += s.threads()) {
+    state.token(0)[i] = state.token(tail)[i];
   }
-  for (int i = static_cast<int>(threadIdx.x); i < l.angles; i += static_cast<int>(blockDim.x)) {
-    state.start[i] = state.theta[i];
+  for (int i = static_cast<int>(threadIdx.x); i < shape.angles; i += s.threads()) {
+    state.start()[i] = state.theta()[i];
   }
 }
 
 /// A thread for each angle of each head of a session.
-__global__ void turn_back_kernel(const __grid_constant__ Mamba3Layout l,
+__global__ void turn_back_kernel(const __grid_constant__ StateShape shape,
                                  const __grid_constant__ Mamba3Sessions sessions, std::int64_t offset) {
-  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= l.heads * l.angles) return;
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i >= shape.heads * shape.angles) return;
   const int session = static_cast<int>(blockIdx.y), tail = sessions.tails[session];
-  float* values = sessions.states[session] + offset;
-  const std::int64_t head = i / l.angles, s = i % l.angles;
-  const HeadState state(l, values, head);
-  float theta = state.start[s];
-  for (int t = 0; t < tail; ++t) theta = turned(theta, values[l.rate + t * l.wide_s + s], state.dt[t]);
-  state.theta[s] = theta;
+  const int head = i / shape.angles, s = i % shape.angles;
+  const HeadState state{shape, sessions.states[session] + offset, head};
+  const float* rate = state.values + shape.rate + s;
+  float theta = state.start()[s];
+  for (int t = 0; t < tail; ++t) theta = turned(theta, rate[t * shape.wide_s], state.dt()[t]);
+  state.theta()[s] = theta;
 }
 
 __global__ void advance_kernel(std::int64_t* positions, std::int32_t* tails, std::int64_t batch,
@@ -87,18 +86,21 @@ void advance(std::int64_t* positions, std::int32_t* tails, std::int64_t batch, s
 
 void fold_tails(const Mamba3Layout& layout, const float* mimo_x, const Mamba3Sessions& sessions,
                 std::int64_t offset, cudaStream_t stream) {
-  const dim3 grid(static_cast<unsigned>(layout.heads), static_cast<unsigned>(sessions.batch));
-  const auto bytes =
-      static_cast<std::size_t>(mimo_x == nullptr ? 0 : layout.rank * layout.wide_p) * sizeof(float);
-  fold_kernel<<<grid, block_threads(Head(layout)), bytes, stream>>>(layout, mimo_x, sessions, offset);
+  const StateShape shape(layout);
+  const dim3 grid(static_cast<unsigned>(shape.heads), static_cast<unsigned>(sessions.batch));
+  const bool is_mimo = mimo_x != nullptr;
+  const auto bytes = is_mimo ? static_cast<std::size_t>(shape.rank * shape.wide_p) * sizeof(float) : 0;
+  const int threads = block_threads(Head(shape, is_mimo));
+  fold_kernel<<<grid, threads, bytes, stream>>>(shape, mimo_x, sessions, offset);
   check_launch("fold_tails");
 }
 
 void turn_back(const Mamba3Layout& layout, const Mamba3Sessions& sessions, std::int64_t offset,
                cudaStream_t stream) {
-  if (layout.angles == 0) return;
-  const dim3 grid(blocks_for(layout.heads * layout.angles), static_cast<unsigned>(sessions.batch));
-  turn_back_kernel<<<grid, kThreads, 0, stream>>>(layout, sessions, offset);
+  const StateShape shape(layout);
+  if (shape.angles == 0) return;
+  const dim3 grid(blocks_for(shape.heads * shape.angles), static_cast<unsigned>(sessions.batch));
+  turn_back_kernel<<<grid, kThreads, 0, stream>>>(shape, sessions, offset);
   check_launch("turn_back");
 }
 

@@ -13,13 +13,13 @@ namespace {
 std::size_t probe_bytes() {
   std::size_t available = 0, total = 0;
   check(cudaMemGetInfo(&available, &total), "asking for the free memory");
-  return std::min(std::size_t{2} << 30, total / 16) / 4096 * 4096;
+  return std::min(std::size_t{2} << 30, total / 16) / kReadUnit * kReadUnit;
 }
 
 // Seconds of `work`, the median.
 template <typename Work>
 double median_seconds(const Stream& stream, const Work& work) {
-  constexpr int kTimes = 20, kWarm = 3;
+  constexpr int kTimes = 20, kWarm = 50;  // an idle device takes some ten milliseconds to reach its clock
   std::vector<float> times;
   Event start, end;
   for (int i = 0; i < kWarm + kTimes; ++i) {

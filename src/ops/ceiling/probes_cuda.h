@@ -9,7 +9,10 @@
 
 namespace mamba3::cuda {
 
-/// Reads `bytes` (a multiple of 16); *sink depends on all of them, so that no read can be left out.
+/// Bytes that a block reads.
+inline constexpr std::size_t kReadUnit = 32768;
+
+/// Reads `bytes`, a multiple of kReadUnit; *sink depends on all of them, so that no read can be left out.
 void read_all(const std::byte* from, std::size_t bytes, std::uint32_t* sink, cudaStream_t stream);
 
 /// Random numbers in [-1, 1).

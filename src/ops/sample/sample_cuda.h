@@ -32,11 +32,11 @@ struct SampleBatch {
   std::int32_t* recent = nullptr;  ///< [batch, recent_capacity]: token i of a text at i modulo the capacity
   std::int64_t recent_capacity = 0;
   std::int32_t* ids = nullptr;   ///< [batch]: the result
-  std::byte* scratch = nullptr;  ///< sample_scratch(batch) bytes, zero before the first call
+  std::byte* scratch = nullptr;  ///< sample_scratch() bytes, zero before the first call
 };
 
-/// Bytes of scratch memory, aligned to 8.
-std::size_t sample_scratch(std::int64_t batch);
+/// Bytes of scratch memory, aligned to 4.
+std::size_t sample_scratch(std::int64_t batch, std::int64_t words);
 
 /// ids[b] = the token that Sampler::sample chooses for row b and accept(ids[b]); a slot's draws, accepted and
 /// recent move on. Equal to the CPU's wherever its float64 sums of exponentials decide: lists of up to 1,024
