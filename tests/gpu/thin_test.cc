@@ -65,7 +65,7 @@ TEST_F(GpuThin, AgreesWithFloat64AndRowsDoNotDependOnEachOther) {
 
 TEST_F(GpuThin, TakesNormsBefore) {
   each_product([&](DType type, const ThinShape& s) {
-    const std::int64_t rows = 3;
+    const std::int64_t rows = 13;
     const GpuMatrix W(type, s.outputs, s.inputs, 1, stream());
     const auto x = uniform(2, rows * s.inputs, -3, 5), gain = uniform(3, s.inputs, 0.5, 1.5);
     const auto bias = uniform(4, s.inputs, -0.5, 0.5);
