@@ -19,6 +19,5 @@ set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
 set(CMAKE_CUDA_FLAGS "${CMAKE_CUDA_FLAGS} --expt-relaxed-constexpr -lineinfo")
 find_package(CUDAToolkit REQUIRED)
-add_library(mamba3_cuda_libraries INTERFACE)
 # Found where this machine has it, or by the loader's path (LD_LIBRARY_PATH) on another.
-target_link_libraries(mamba3_cuda_libraries INTERFACE CUDA::cudart_static CUDA::cublasLt)
+set(MAMBA3_CUDA_LIBRARIES CUDA::cudart_static CUDA::cublasLt)

@@ -25,10 +25,10 @@ DeviceMatrix upload(Staging& staging, const PackedMatrix& W) {
 void linear(Arena&, std::span<const Product> products, const float* x, std::int64_t rows) {
   Staging staging;
   const float* input = staging.upload(x, rows * products.front().W->cols);
-  for (const auto& [W, y, add] : products) {
+  for (const auto& [W, y] : products) {
     const std::int64_t size = rows * W->rows;
-    float* sums = add ? staging.upload(y, size) : staging.take<float>(size);
-    exact_linear(upload(staging, *W), input, rows, sums, add, Staging::stream());
+    float* sums = staging.take<float>(size);
+    exact_linear(upload(staging, *W), input, rows, sums, /*add=*/false, Staging::stream());
     staging.download(y, sums, size);
   }
 }
