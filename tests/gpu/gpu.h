@@ -21,7 +21,7 @@ using bf16 = __nv_bfloat16;
 class OnGpu : public testing::Test {
  protected:
   void SetUp() override {
-    const cuda::CudaInfo info = cuda::cuda_info();
+    const CudaInfo info = cuda::cuda_info();
     if (info.devices.empty()) GTEST_SKIP() << info.missing;
     cuda::use_device(0);
     own_ = std::make_unique<cuda::Stream>();

@@ -38,9 +38,8 @@ class HeadWeights {
   }
   /// For entries of the CPU; without matrices.
   Mamba3Weights cpu() const {
-    Mamba3Weights weights;
-    weights.mimo_x = values(6, Side::host);
-    return weights;
+    const auto at = [&](std::size_t i) { return values(i, Side::host); };
+    return {{}, {}, {}, at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8), at(9)};
   }
 
  private:

@@ -18,6 +18,9 @@ using HeadState = reference::Mamba3State<double>;
 using HeadInput = reference::ScanInput<double>;
 using HeadParameters = reference::Mamba3Params<double>;
 
+inline double as_double(double v) {
+  return v;
+}
 inline double as_double(float v) {
   return v;
 }
