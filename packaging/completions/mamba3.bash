@@ -16,7 +16,8 @@ _mamba3() {
       return
       ;;
     --layout) mapfile -t COMPREPLY < <(compgen -W "rows tiles" -- "$current"); return ;;
-    --impl) mapfile -t COMPREPLY < <(compgen -W "cpu reference" -- "$current"); return ;;
+    --impl) mapfile -t COMPREPLY < <(compgen -W "cpu cuda reference" -- "$current"); return ;;
+    --device) mapfile -t COMPREPLY < <(compgen -W "cpu cuda cuda:1" -- "$current"); return ;;
     --dtype) mapfile -t COMPREPLY < <(compgen -W "f64 f32 bf16" -- "$current"); return ;;
     --random) mapfile -t COMPREPLY < <(compgen -W "$shapes" -- "$current"); return ;;
   esac
@@ -34,17 +35,20 @@ _mamba3() {
     case $command in
       run)
         words="--model --prompt --file --tokens --stop --ignore-eos --temp --top-k --top-p --min-p --repeat-penalty
-          --repeat-last-n --seed --save-state --load-state --no-echo --threads --json"
+          --repeat-last-n --seed --save-state --load-state --no-echo --device --exact --threads --json"
         ;;
-      eval) words="--model --file --window --max-windows --reference --made-up --drift --threads --json" ;;
+      eval) words="--model --file --window --max-windows --reference --made-up --drift --device --exact --threads --json" ;;
       tokenize) words="--model --file --json" ;;
       detokenize) words="--model --file --skip-special --json" ;;
-      info) words="--check --json" ;;
+      info) words="--check --devices --json" ;;
       convert) words="--type --layout --random --seed" ;;
       quantize) words="--type --layout --imatrix --allow-requantize --threads --json" ;;
       imatrix) words="--model --file --output --window --max-windows --threads --json" ;;
-      bench) words="--model --random --type --prompt --tokens --depth --batch --repeat --plot --threads --json" ;;
-      selftest) words="--impl --dtype --models --json" ;;
+      bench)
+        words="--model --random --type --prompt --prompt-batch --tokens --depth --batch --repeat --plot --device --exact
+          --threads --json"
+        ;; ;;
+      selftest) words="--impl --device --dtype --models --json" ;;
     esac
     words+=" --help"
   fi
