@@ -1,4 +1,5 @@
-// The layer's entries with everything in host memory: tests and single calls.
+// The layer's entries with everything in host memory, for tests and single calls: float32 products, the scan
+// token by token, and the step.
 #include "mixers/mamba3/mamba3.h"
 
 #include <cmath>
@@ -9,136 +10,172 @@
 #include "core/error.h"
 #include "mixers/mamba3/inputs_cuda.h"
 #include "mixers/mamba3/recurrent_cuda.h"
+#include "mixers/mamba3/step_cuda.h"
 #include "ops/linear/exact_cuda.h"
 #include "ops/linear/upload_cuda.h"
 
 namespace mamba3::cuda {
 namespace {
 
-RecurrentWeights upload_weights(Staging& staging, const Mamba3Config& c, const Mamba3Weights& w) {
-  const auto H = c.n_heads(), RN = c.rank() * c.d_state, RP = c.rank() * c.headdim;
-  return {.B_bias = staging.upload(w.B_bias, H * RN),
-          .C_bias = staging.upload(w.C_bias, H * RN),
-          .D = staging.upload(w.D, H),
-          .mimo_x = staging.upload(w.mimo_x, H * RP),
-          .mimo_z = staging.upload(w.mimo_z, H * RP),
-          .mimo_o = staging.upload(w.mimo_o, H * RP),
-          .norm = staging.upload(w.norm, c.d_inner())};
-}
-
-// States of sessions, whose tails are folded first, on the device and back.
-class States {
+// A layer on its way through one call.
+class Call {
  public:
-  States(Staging& staging, const Mamba3Config& c, const Mamba3Weights& w,
-         const std::vector<LayerState*>& states)
-      : staging_(staging), states_(states) {
-    for (LayerState* state : states) {
-      cpu::mamba3_fold(c, w, *state);
-      device_.push_back(staging.upload(state->values.data(), std::ssize(state->values)));
+  Call(const Mamba3Config& config, const Mamba3Weights& weights)
+      : c_(config), w_(weights), layout_(config, mamba3_chunk(config)) {
+    if (!takes_shape(layout_) || !takes_recurrent(config)) {
+      fail(ErrorCode::unsupported,
+           "device cuda: headdim {}, d_state {}, mimo_rank {} are more than the kernels take (128, 256, 8)",
+           config.headdim, config.d_state, config.rank());
     }
-    pointers_ = staging.upload(device_.data(), std::ssize(device_));
+    const auto H = c_.n_heads(), N = c_.d_state, RN = c_.rank() * N, RP = c_.rank() * c_.headdim;
+    small_ = {.dt_bias = staging.upload(w_.dt_bias, H),
+              .B_bias = staging.upload(w_.B_bias, H * RN),
+              .C_bias = staging.upload(w_.C_bias, H * RN),
+              .B_norm = staging.upload(w_.B_norm, N),
+              .C_norm = staging.upload(w_.C_norm, N),
+              .D = staging.upload(w_.D, H),
+              .mimo_x = staging.upload(w_.mimo_x, H * RP),
+              .mimo_z = staging.upload(w_.mimo_z, H * RP),
+              .mimo_o = staging.upload(w_.mimo_o, H * RP),
+              .norm = staging.upload(w_.norm, c_.d_inner())};
   }
-  float* const* pointers() const { return pointers_; }
-  void download() const {
-    for (std::size_t i = 0; i < states_.size(); ++i) {
-      staging_.download(states_[i]->values.data(), device_[i], std::ssize(states_[i]->values));
+
+  Staging staging;
+
+  // x [rows, W.cols] on the device times W: [rows, W.rows].
+  float* product(const PackedMatrix& W, const float* x, std::int64_t rows) {
+    auto* y = staging.take<float>(rows * W.rows);
+    exact_linear(upload(staging, W), x, rows, y, false, stream());
+    return y;
+  }
+
+  // Rows of in_proj and of dynamics, and a row of what out_proj takes for each.
+  struct Projected {
+    float *rows, *dynamics, *gated;
+  };
+  Projected project(const float* u, std::int64_t rows) {
+    const float* input = staging.upload(u, rows * c_.d_model);
+    return {product(w_.in_proj, input, rows), product(w_.dynamics, input, rows),
+            staging.take<float>(rows * c_.d_inner())};
+  }
+  void finish(const Projected& made, std::int64_t rows, float* out) {
+    staging.download(out, product(w_.out_proj, made.gated, rows), rows * c_.d_model);
+  }
+
+  RecurrentRows<float> scan_rows(const Projected& made, std::int64_t rows) {
+    const Mamba3Dynamics to{per_head(rows), per_head(rows), per_head(rows),
+                            staging.take<float>(rows * c_.n_angles())};
+    const Mamba3InputWeights weights{small_.dt_bias, small_.B_norm, small_.C_norm};
+    mamba3_inputs(c_, weights, rows, made.rows, made.dynamics, to, stream());
+    const float *x = made.rows + c_.d_inner(), *B = x + c_.d_inner();
+    return {.z = made.rows,
+            .x = x,
+            .B = B,
+            .C = B + c_.bc_width(),
+            .adt = to.adt,
+            .dt = to.dt,
+            .trap = to.trap,
+            .rate = to.rate,
+            .zx_stride = c_.in_rows(),
+            .bc_stride = c_.in_rows(),
+            .out = made.gated};
+  }
+
+  // One session's tokens; its tail is folded first.
+  void scan(const RecurrentRows<float>& rows, std::int64_t tokens, LayerState& state) {
+    const Mamba3Place place{&state, 0};
+    const Sessions sessions(*this, {&place, 1});
+    fold_tails(layout_, small_.mimo_x, sessions.device, 0, stream());
+    const std::int32_t cu_seqlens[] = {0, static_cast<std::int32_t>(tokens)};
+    const RecurrentWeights weights{small_.B_bias, small_.C_bias, small_.D,   small_.mimo_x,
+                                   small_.mimo_z, small_.mimo_o, small_.norm};
+    mamba3_recurrent(c_, layout_, weights, rows,
+                     {1, staging.upload(cu_seqlens, 2), sessions.device.states, 0}, stream());
+    sessions.download();
+    state.tail = 0;
+  }
+
+  void step(const Projected& made, std::span<const Mamba3Place> places) {
+    const Sessions sessions(*this, places);
+    step_heads(c_, layout_, small_, sessions.device, 0, static_cast<const float*>(made.rows), made.dynamics,
+               made.gated, false, stream());
+    sessions.download();
+    for (const auto& [state, position] : places) {
+      state->tail = (position + 1) % layout_.fold_every() == 0 ? 0 : state->tail + 1;
     }
   }
 
  private:
-  Staging& staging_;
-  const std::vector<LayerState*>& states_;
-  std::vector<float*> device_;
-  float* const* pointers_;
+  // States and their places on the device, and back.
+  struct Sessions {
+    Staging& staging;
+    std::span<const Mamba3Place> places;
+    std::vector<float*> states;
+    Mamba3Sessions device;
+
+    Sessions(Call& call, std::span<const Mamba3Place> all) : staging(call.staging), places(all) {
+      std::vector<std::int64_t> positions;
+      std::vector<std::int32_t> tails;
+      for (const auto& [state, position] : places) {
+        states.push_back(staging.upload(state->values.data(), std::ssize(state->values)));
+        positions.push_back(position);
+        tails.push_back(static_cast<std::int32_t>(state->tail));
+      }
+      const auto count = std::ssize(states);
+      device = {staging.upload(states.data(), count), staging.upload(positions.data(), count),
+                staging.upload(tails.data(), count), count};
+    }
+    void download() const {
+      for (std::size_t i = 0; i < places.size(); ++i) {
+        AlignedFloats& values = places[i].state->values;
+        staging.download(values.data(), states[i], std::ssize(values));
+      }
+    }
+  };
+
+  static cudaStream_t stream() { return Staging::stream(); }
+  float* per_head(std::int64_t rows) { return staging.take<float>(rows * c_.n_heads()); }
+
+  const Mamba3Config& c_;
+  const Mamba3Weights& w_;
+  Mamba3Layout layout_;
+  Mamba3StepWeights small_;
 };
-
-// Packed rows, and the sessions whose tokens they are.
-struct Sessions {
-  std::vector<LayerState*> states;
-  std::vector<std::int32_t> cu_seqlens;
-  std::int64_t rows() const { return cu_seqlens.back(); }
-};
-
-void run_scan(Staging& staging, const Mamba3Config& c, const Mamba3Weights& w, const Sessions& sessions,
-              const RecurrentRows<float>& rows) {
-  if (!takes_recurrent(c)) {
-    fail(ErrorCode::unsupported,
-         "device cuda: headdim {}, d_state {}, rank {} are more than the kernels take (128, 256, 8)",
-         c.headdim, c.d_state, c.rank());
-  }
-  const States states(staging, c, w, sessions.states);
-  const RecurrentSequences sequences{
-      std::ssize(sessions.states),
-      staging.upload(sessions.cu_seqlens.data(), std::ssize(sessions.cu_seqlens)), states.pointers(), 0};
-  mamba3_recurrent(c, Mamba3Layout(c, mamba3_chunk(c)), upload_weights(staging, c, w), rows, sequences,
-                   Staging::stream());
-  states.download();
-}
-
-// u, out [rows, D] in host memory.
-void run_layer(const Mamba3Config& c, const Mamba3Weights& w, const Sessions& sessions, const float* u,
-               float* out) {
-  Staging staging;
-  const cudaStream_t stream = Staging::stream();
-  const std::int64_t rows = sessions.rows(), H = c.n_heads();
-  const float* input = staging.upload(u, rows * c.d_model);
-  auto* projected = staging.take<float>(rows * c.in_rows());
-  auto* dynamics_rows = staging.take<float>(rows * c.dynamics_rows());
-  exact_linear(upload(staging, w.in_proj), input, rows, projected, false, stream);
-  exact_linear(upload(staging, w.dynamics), input, rows, dynamics_rows, false, stream);
-  const Mamba3Dynamics dynamics{staging.take<float>(rows * H), staging.take<float>(rows * H),
-                                staging.take<float>(rows * H), staging.take<float>(rows * c.n_angles())};
-  const Mamba3InputWeights weights{staging.upload(w.dt_bias, H), staging.upload(w.B_norm, c.d_state),
-                                   staging.upload(w.C_norm, c.d_state)};
-  mamba3_inputs(c, weights, rows, projected, dynamics_rows, dynamics, stream);
-  auto* gated = staging.take<float>(rows * c.d_inner());
-  const float* B = projected + 2 * c.d_inner();
-  run_scan(staging, c, w, sessions,
-           {.z = projected,
-            .x = projected + c.d_inner(),
-            .B = B,
-            .C = B + c.bc_width(),
-            .adt = dynamics.adt,
-            .dt = dynamics.dt,
-            .trap = dynamics.trap,
-            .rate = dynamics.rate,
-            .zx_stride = c.in_rows(),
-            .bc_stride = c.in_rows(),
-            .out = gated});
-  auto* result = staging.take<float>(rows * c.d_model);
-  exact_linear(upload(staging, w.out_proj), gated, rows, result, false, stream);
-  staging.download(out, result, rows * c.d_model);
-}
-
-Sessions one_session(LayerState& state, std::int64_t tokens) {
-  return {{&state}, {0, static_cast<std::int32_t>(tokens)}};
-}
 
 }  // namespace
 
 void mamba3_forward(const Exec&, const Mamba3Config& c, const Mamba3Weights& w, const RowWindow& window,
                     const float* u, float* out, LayerState& state) {
-  const std::int64_t first = window.begin * c.d_model;
-  run_layer(c, w, one_session(state, window.tokens()), u + first, out + first);
+  Call call(c, w);
+  const std::int64_t tokens = window.tokens(), first = window.begin * c.d_model;
+  const auto made = call.project(u + first, tokens);
+  call.scan(call.scan_rows(made, tokens), tokens, state);
+  call.finish(made, tokens, out + first);
 }
 
 void mamba3_step(const Exec&, const Mamba3Config& c, const Mamba3Weights& w, const float* u, float* out,
                  std::span<const Mamba3Place> places) {
-  Sessions sessions{{}, {0}};
-  for (const Mamba3Place& place : places) {
-    sessions.states.push_back(place.state);
-    sessions.cu_seqlens.push_back(sessions.cu_seqlens.back() + 1);
-  }
-  run_layer(c, w, sessions, u, out);
+  Call call(c, w);
+  const auto made = call.project(u, std::ssize(places));
+  call.step(made, places);
+  call.finish(made, std::ssize(places), out);
 }
 
 void mamba3_rewind(const Mamba3Config& c, LayerState& state, std::int64_t tokens) {
-  cpu::mamba3_rewind(c, state, tokens);
+  Staging staging;
+  state.tail -= tokens;
+  const auto size = std::ssize(state.values);
+  float* values = staging.upload(state.values.data(), size);
+  const auto tail = static_cast<std::int32_t>(state.tail);
+  const Mamba3Sessions sessions{staging.upload(&values, 1), nullptr, staging.upload(&tail, 1), 1};
+  turn_back(Mamba3Layout(c, mamba3_chunk(c)), sessions, 0, Staging::stream());
+  staging.download(state.values.data(), values, size);
 }
 
 void mamba3_scan(Arena&, const Mamba3Config& c, const Mamba3Weights& w, const RowWindow& window,
                  const Mamba3ScanInput& in, float* out, float* y, LayerState& state) {
-  Staging staging;
+  Call call(c, w);
+  Staging& staging = call.staging;
   const std::int64_t tokens = window.tokens(), H = c.n_heads(), S = c.n_angles(), E = c.d_inner();
   // The window's tokens of rows that are `stride` floats apart.
   const auto rows = [&](const float* from, std::int64_t stride, std::int64_t width) {
@@ -158,7 +195,7 @@ void mamba3_scan(Arena&, const Mamba3Config& c, const Mamba3Weights& w, const Ro
                                  .bc_stride = in.bc_stride,
                                  .out = staging.take<float>(tokens * E),
                                  .y = staging.take<float>(tokens * c.rank() * E)};
-  run_scan(staging, c, w, one_session(state, tokens), run);
+  call.scan(run, tokens, state);
   staging.download(out + window.begin * E, run.out, tokens * E);
   if (y != nullptr) staging.download(y + window.begin * c.rank() * E, run.y, tokens * c.rank() * E);
 }

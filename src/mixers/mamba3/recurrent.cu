@@ -1,7 +1,7 @@
-// A block walks one head of one sequence. It takes tokens in batches: the angles, rotated q and k, values and
-// weights of a batch are made side by side in shared memory; then each thread moves its piece of the state,
-// which stays in registers, through the batch; then the batch is gated. Every token is computed alike
-// wherever it stands in a batch.
+// A block walks one head of one sequence, in batches of tokens: the rotated q and k, values and weights of a
+// batch are made side by side in shared memory; then each thread takes its piece of the state, which stays in
+// registers, through the batch; then the batch is gated. Every token is computed alike wherever it stands in
+// a batch.
 #include "mixers/mamba3/recurrent_cuda.h"
 
 #include <algorithm>
@@ -17,8 +17,9 @@ namespace {
 // A thread holds 4 values of P times 4 kQuads of N; 16 threads share the same values of P. One vector of k or
 // q from shared memory then meets four values, and N is covered by 64 kQuads: 64, 128 or 256.
 constexpr int kHigh = 4, kLanes = 16, kQuad = 4;
-constexpr int kMostThreads = 512;  // P = 128
-constexpr int kMostTokens = 16;    // of a batch: four barriers and two waits for memory a batch
+constexpr int kMostThreads = 512;   // P = 128
+constexpr int kLeastThreads = 128;  // one for each angle: there are at most N / 2
+constexpr int kMostTokens = 16;     // of a batch: it takes six barriers and three waits for memory
 constexpr int kSharedFloats = 96 * 1024 / sizeof(float);  // of the 99 KB that every device has
 
 struct Shape {
@@ -28,20 +29,21 @@ struct Shape {
   bool is_mimo;
 };
 
-// Shared memory. Slot 0 of k and v is the token before the batch.
-struct Shared {
-  float *k, *q;                 // [1 + batch, R, wide_n], [batch, R, wide_n]
-  float *v, *y;                 // [1 + batch, R, wide_p], [batch, R, wide_p]
-  float *alpha, *beta, *gamma;  // [batch]
-  float *cosine, *sine;         // [batch, S]
-  float* theta;                 // [S]
+// A batch in shared memory. Slot 0 of k and v is the token before it.
+struct Batch {
+  float *k, *q;                      // [1 + batch, R, wide_n], [batch, R, wide_n]
+  float *v, *y;                      // [1 + batch, R, wide_p], [batch, R, wide_p]
+  float* z;                          // [batch, P]
+  float *alpha, *beta, *gamma, *dt;  // [batch]
+  float *cosine, *sine;              // [batch, S]
 
   __host__ __device__ static int per_token(const Shape& s) {
-    return 2 * s.R * (s.wide_n + s.wide_p) + 3 + 2 * s.S;
+    return 2 * s.R * (s.wide_n + s.wide_p) + s.P + 4 + 2 * s.S;
   }
-  __host__ __device__ static int fixed(const Shape& s) { return s.R * (s.wide_n + s.wide_p) + s.S; }
+  __host__ __device__ static int fixed(const Shape& s) { return s.R * (s.wide_n + s.wide_p); }
+  __host__ __device__ static int size(const Shape& s) { return fixed(s) + s.batch * per_token(s); }
 
-  __device__ Shared(const Shape& s, float* block) {
+  __device__ Batch(const Shape& s, float* block) {
     const auto next = [&block](int n) {
       float* taken = block;
       block += n;
@@ -49,10 +51,20 @@ struct Shared {
     };
     const int n = s.R * s.wide_n, p = s.R * s.wide_p, C = s.batch;
     k = next((1 + C) * n), q = next(C * n), v = next((1 + C) * p), y = next(C * p);
-    alpha = next(C), beta = next(C), gamma = next(C);
-    cosine = next(C * s.S), sine = next(C * s.S), theta = next(s.S);
+    z = next(C * s.P), alpha = next(C), beta = next(C), gamma = next(C), dt = next(C), cosine = next(C * s.S),
+    sine = next(C * s.S);
   }
 };
+
+__device__ int lane() {
+  return threadIdx.x % kWarp;
+}
+__device__ int warp() {
+  return threadIdx.x / kWarp;
+}
+__device__ int warps() {
+  return blockDim.x / kWarp;
+}
 
 // One head's part of a state and of the parameters.
 struct Head {
@@ -94,78 +106,130 @@ __device__ float4 quad_at(const float* from) {
   return *reinterpret_cast<const float4*>(from);
 }
 
-// The values x [P] of one token, for every rank.
-template <typename Value>
-__device__ void store_values(const Shape& s, const Head& head, const Value* x, int p, float* v) {
-  const float value = as_float(x[p]);
-  for (int r = 0; r < s.R; ++r) {
-    v[r * s.wide_p + p] = head.mimo_x == nullptr ? value : value * head.mimo_x[r * s.P + p];
+// load(i), then use(i, loaded), for i = first, first + step, ... below `count`: four loads are under way
+// before the first is used.
+template <typename Load, typename Use>
+__device__ void in_fours(int first, int count, int step, const Load& load, const Use& use) {
+  constexpr int kFour = 4;
+  for (int i = first; i < count; i += kFour * step) {
+    decltype(load(i)) loaded[kFour];
+#pragma unroll
+    for (int j = 0; j < kFour; ++j) {
+      if (i + j * step < count) loaded[j] = load(i + j * step);
+    }
+#pragma unroll
+    for (int j = 0; j < kFour; ++j) {
+      if (i + j * step < count) use(i + j * step, loaded[j]);
+    }
   }
 }
 
-// The token before the first one, and zeros wherever nothing is ever written.
-__device__ void load_start(const Shape& s, const Mamba3Layout& l, const Head& head, const Shared& m) {
-  const int count = (1 + 2 * s.batch) * s.R * (s.wide_n + s.wide_p);  // of k, q, v and y
-  for (int i = threadIdx.x; i < count; i += blockDim.x) m.k[i] = 0;
-  __syncthreads();
-  for (int i = threadIdx.x; i < s.S; i += blockDim.x) m.theta[i] = head.theta[i];
+// x[p] of one token, for every rank.
+__device__ void store_value(const Shape& s, const Head& head, float x, int p, float* v) {
+#pragma unroll 1
+  for (int r = 0; r < s.R; ++r) {
+    v[r * s.wide_p + p] = head.mimo_x == nullptr ? x : x * __ldg(head.mimo_x + r * s.P + p);
+  }
+}
+
+// The token before the first one.
+__device__ void load_start(const Shape& s, const Mamba3Layout& l, const Head& head, const Batch& m) {
+#pragma unroll 1
   for (int r = 0; r < s.R; ++r) {
     for (int n = threadIdx.x; n < s.N; n += blockDim.x) m.k[r * s.wide_n + n] = head.k[r * l.wide_n + n];
   }
-  for (int p = threadIdx.x; p < s.P; p += blockDim.x) store_values(s, head, head.x, p, m.v);
+  for (int p = threadIdx.x; p < s.P; p += blockDim.x) store_value(s, head, head.x[p], p, m.v);
 }
 
-// Angles, weights and values of `count` tokens from row `first` on. Steps 2, 4 and 6.
+// The last token of a batch of `count` becomes the one before the next.
+__device__ void keep_last(const Shape& s, int count, const Batch& m) {
+  const int k = s.R * s.wide_n, v = s.R * s.wide_p;
+#pragma unroll 1
+  for (int i = threadIdx.x; i < k; i += blockDim.x) m.k[i] = m.k[count * k + i];
+#pragma unroll 1
+  for (int i = threadIdx.x; i < v; i += blockDim.x) m.v[i] = m.v[count * v + i];
+}
+
+// Weights of `count` tokens from row `first` on, and rates in place of their sines. Step 2.
 template <typename Row>
-__device__ void prepare_tokens(const Shape& s, const Head& head, const RecurrentRows<Row>& rows,
-                               std::int64_t first, int count, const Shared& m) {
-  const auto at = [&](int i) { return (first + i) * s.heads + blockIdx.x; };
-  for (int angle = threadIdx.x; angle < s.S; angle += blockDim.x) {
-    float theta = m.theta[angle];
-    for (int i = 0; i < count; ++i) {
-      theta = turned(theta, rows.rate[(first + i) * s.S + angle], rows.dt[at(i)]);
-      sincosf(theta, &m.sine[i * s.S + angle], &m.cosine[i * s.S + angle]);
-    }
-    m.theta[angle] = theta;
-  }
-  for (int i = blockDim.x - 1 - threadIdx.x; i < count; i += blockDim.x) {  // not the threads of the angles
-    const float dt = rows.dt[at(i)], lambda = sigmoid(rows.trap[at(i)]);
-    m.alpha[i] = expf(rows.adt[at(i)]);
-    m.beta[i] = (1 - lambda) * dt * m.alpha[i];
+__device__ void load_dynamics(const Shape& s, const RecurrentRows<Row>& rows, std::int64_t first, int count,
+                              const Batch& m) {
+  const float* rate = rows.rate + first * s.S;
+  in_fours(
+      threadIdx.x, count * s.S, blockDim.x, [&](int i) { return __ldg(rate + i); },
+      [&](int i, float v) { m.sine[i] = v; });
+  const int i = blockDim.x - 1 - threadIdx.x;  // not the warp that has most rates
+  if (i < count) {
+    const std::int64_t at = (first + i) * s.heads + blockIdx.x;
+    const float dt = rows.dt[at], lambda = sigmoid(rows.trap[at]), alpha = expf(rows.adt[at]);
+    m.dt[i] = dt;
+    m.alpha[i] = alpha;
+    m.beta[i] = (1 - lambda) * dt * alpha;
     m.gamma[i] = lambda * dt;
   }
-  for (int i = threadIdx.x / kWarp; i < count; i += blockDim.x / kWarp) {
-    const Row* x = rows.x + (first + i) * rows.zx_stride + blockIdx.x * s.P;
-    for (int p = threadIdx.x % kWarp; p < s.P; p += kWarp) {
-      store_values(s, head, x, p, m.v + (1 + i) * s.R * s.wide_p);
-    }
+}
+
+// Rates become angles, from `theta` on, which goes along: a thread's angle. Step 4.
+__device__ void turn(const Shape& s, int count, const Batch& m, float& theta) {
+  if (threadIdx.x >= s.S) return;
+#pragma unroll 4
+  for (int i = 0; i < count; ++i) {
+    float& at = m.sine[i * s.S + threadIdx.x];
+    at = theta = turned(theta, at, m.dt[i]);
   }
 }
 
-// Biased and rotated: to [N]. Steps 3 and 5; a warp a row.
+// Values and gates. Step 6.
 template <typename Row>
-__device__ void rotate(const Shape& s, const Row* from, const float* bias, const float* cosine,
-                       const float* sine, float* to) {
-  const int half = s.N / 2;
-  for (int pair = threadIdx.x % kWarp; pair < half; pair += kWarp) {
-    const int i = s.is_mimo ? pair : 2 * pair, j = s.is_mimo ? pair + half : 2 * pair + 1;
-    const float a = as_float(from[i]) + bias[i], b = as_float(from[j]) + bias[j];
-    const bool turns = pair < s.S;
-    to[i] = turns ? a * cosine[pair] - b * sine[pair] : a;
-    to[j] = turns ? a * sine[pair] + b * cosine[pair] : b;
+__device__ void load_values(const Shape& s, const Head& head, const RecurrentRows<Row>& rows,
+                            std::int64_t first, int count, const Batch& m) {
+  const std::int64_t from = first * rows.zx_stride + blockIdx.x * s.P;
+  for (int p = lane(); p < s.P; p += kWarp) {
+    in_fours(
+        warp(), count, warps(),
+        [&](int i) {
+          const std::int64_t at = from + i * rows.zx_stride + p;
+          return float2{as_float(__ldg(rows.x + at)), as_float(__ldg(rows.z + at))};
+        },
+        [&](int i, float2 xz) {
+          store_value(s, head, xz.x, p, m.v + (1 + i) * s.R * s.wide_p);
+          m.z[i * s.P + p] = xz.y;
+        });
   }
 }
 
+__device__ void take_sines(const Shape& s, int count, const Batch& m) {
+#pragma unroll 1
+  for (int i = threadIdx.x; i < count * s.S; i += blockDim.x) sincosf(m.sine[i], &m.sine[i], &m.cosine[i]);
+}
+
+// k and q, biased and rotated: a warp takes a row, one rank of a token, at a time. Steps 3 and 5.
 template <typename Row>
 __device__ void rotate_tokens(const Shape& s, const Head& head, const RecurrentRows<Row>& rows,
-                              std::int64_t first, int count, const Shared& m) {
-  const int group = blockIdx.x / (s.heads / s.G);
-  for (int row = threadIdx.x / kWarp; row < count * s.R; row += blockDim.x / kWarp) {
-    const int i = row / s.R, r = row % s.R;
-    const std::int64_t from = (first + i) * rows.bc_stride + (r * s.G + group) * s.N;
-    const float *cosine = m.cosine + i * s.S, *sine = m.sine + i * s.S;
-    rotate(s, rows.B + from, head.B_bias + r * s.N, cosine, sine, m.k + (row + s.R) * s.wide_n);
-    rotate(s, rows.C + from, head.C_bias + r * s.N, cosine, sine, m.q + row * s.wide_n);
+                              std::int64_t first, int count, const Batch& m) {
+  const int group = blockIdx.x / (s.heads / s.G), half = s.N / 2;
+  for (int pair = lane(); pair < half; pair += kWarp) {
+    const int a = s.is_mimo ? pair : 2 * pair, b = s.is_mimo ? pair + half : 2 * pair + 1;
+    in_fours(
+        warp(), count * s.R, warps(),
+        [&](int row) {
+          const std::int64_t at = (first + row / s.R) * rows.bc_stride + (row % s.R * s.G + group) * s.N;
+          return float4{as_float(__ldg(rows.B + at + a)), as_float(__ldg(rows.B + at + b)),
+                        as_float(__ldg(rows.C + at + a)), as_float(__ldg(rows.C + at + b))};
+        },
+        [&](int row, float4 v) {
+          const float *B_bias = head.B_bias + row % s.R * s.N, *C_bias = head.C_bias + row % s.R * s.N;
+          float *k = m.k + (row + s.R) * s.wide_n, *q = m.q + row * s.wide_n;
+          v.x += __ldg(B_bias + a), v.y += __ldg(B_bias + b);
+          v.z += __ldg(C_bias + a), v.w += __ldg(C_bias + b);
+          float sine = 0, cosine = 1;
+          if (pair < s.S) {
+            const int angle = row / s.R * s.S + pair;
+            sine = m.sine[angle], cosine = m.cosine[angle];
+          }
+          k[a] = v.x * cosine - v.y * sine, k[b] = v.x * sine + v.y * cosine;
+          q[a] = v.z * cosine - v.w * sine, q[b] = v.z * sine + v.w * cosine;
+        });
   }
 }
 
@@ -262,52 +326,54 @@ struct Piece {
   }
 };
 
-// Steps 7 and 8.
+// Steps 7 and 8 for one token: its k and v of [2, R, .], behind those of the token before it.
 template <int kQuads, int kRank>
-__device__ void run_tokens(const Shape& s, float D, int count, const Shared& m, Piece<kQuads>& state) {
+__device__ void run_token(const Shape& s, float D, float alpha, float beta, float gamma,
+                          const float* __restrict__ k, const float* __restrict__ q,
+                          const float* __restrict__ v, float* __restrict__ y, Piece<kQuads>& state) {
   const int R = kRank == 0 ? s.R : kRank;
+  const float* own = v + R * s.wide_p;
+  state.decay(alpha);
+  for (int r = 0; r < R; ++r) {
+    state.add(beta, v + r * s.wide_p, k + r * s.wide_n);
+    state.add(gamma, own + r * s.wide_p, k + (R + r) * s.wide_n);
+  }
   const int p = state.p() + state.owned();
-  for (int i = 0; i < count; ++i) {
-    const float *k = m.k + i * R * s.wide_n, *q = m.q + i * R * s.wide_n;
-    const float *v = m.v + i * R * s.wide_p, *own = v + R * s.wide_p;
-    state.decay(m.alpha[i]);
-    for (int r = 0; r < R; ++r) {
-      state.add(m.beta[i], v + r * s.wide_p, k + r * s.wide_n);
-      state.add(m.gamma[i], own + r * s.wide_p, k + (R + r) * s.wide_n);
-    }
-    for (int r = 0; r < R; ++r) {
-      const float sum = state.read(q + r * s.wide_n);
-      if (state.lane() % 4 == 0) m.y[(i * R + r) * s.wide_p + p] = fmaf(D, own[r * s.wide_p + p], sum);
-    }
+  for (int r = 0; r < R; ++r) {
+    const float sum = state.read(q + r * s.wide_n);
+    if (state.lane() % 4 == 0) y[r * s.wide_p + p] = fmaf(D, own[r * s.wide_p + p], sum);
   }
 }
 
 // Step 9: a warp a token.
 template <typename Row>
 __device__ void gate_tokens(const Shape& s, const Head& head, const RecurrentRows<Row>& rows,
-                            std::int64_t first, int count, const Shared& m) {
-  const int lane = threadIdx.x % kWarp;
-  for (int i = threadIdx.x / kWarp; i < count; i += blockDim.x / kWarp) {
+                            std::int64_t first, int count, const Batch& m) {
+  for (int i = warp(); i < count; i += warps()) {
     float* y = m.y + i * s.R * s.wide_p;
     const std::int64_t row = first + i;
     for (int r = 0; r < s.R; ++r, y += s.wide_p) {
       float squares = 0;
-      for (int p = lane; p < s.P; p += kWarp) {
+#pragma unroll 2
+      for (int p = lane(); p < s.P; p += kWarp) {
         if (rows.y != nullptr) rows.y[((row * s.R + r) * s.heads + blockIdx.x) * s.P + p] = y[p];
         squares = fmaf(y[p], y[p], squares);
       }
       if (head.norm == nullptr) continue;
       const float mean = warp_reduce(squares, Plus()) / static_cast<float>(s.P);
       const float scale = 1.0f / sqrtf(mean + static_cast<float>(kNormEpsilon));
-      for (int p = lane; p < s.P; p += kWarp) y[p] *= scale * head.norm[p];
+#pragma unroll 1
+      for (int p = lane(); p < s.P; p += kWarp) y[p] *= scale * head.norm[p];
     }
     y = m.y + i * s.R * s.wide_p;
-    for (int p = lane; p < s.P; p += kWarp) {
-      const float z = as_float(rows.z[row * rows.zx_stride + blockIdx.x * s.P + p]);
+#pragma unroll 2
+    for (int p = lane(); p < s.P; p += kWarp) {
+      const float z = m.z[i * s.P + p];
       float sum = 0;
       if (head.mimo_z == nullptr) {
         sum = y[p] * z * sigmoid(z);
       } else {
+#pragma unroll 1
         for (int r = 0; r < s.R; ++r) {
           const float gate = z * head.mimo_z[r * s.P + p];
           sum = fmaf(y[r * s.wide_p + p] * gate * sigmoid(gate), head.mimo_o[r * s.P + p], sum);
@@ -318,49 +384,61 @@ __device__ void gate_tokens(const Shape& s, const Head& head, const RecurrentRow
   }
 }
 
-// The batch's last token becomes the one before the next.
-__device__ void keep_last(const Shape& s, int count, const Shared& m) {
-  for (int i = threadIdx.x; i < s.R * s.wide_n; i += blockDim.x) m.k[i] = m.k[count * s.R * s.wide_n + i];
-  for (int i = threadIdx.x; i < s.R * s.wide_p; i += blockDim.x) m.v[i] = m.v[count * s.R * s.wide_p + i];
-}
-
+// The state after the last token, which keep_last has put into slot 0.
 template <typename Row>
 __device__ void store_end(const Shape& s, const Mamba3Layout& l, const Head& head, const Row* last_x,
-                          const Shared& m) {
-  for (int i = threadIdx.x; i < s.S; i += blockDim.x) head.theta[i] = head.start[i] = m.theta[i];
+                          const Batch& m, float theta) {
+  if (threadIdx.x < s.S) head.theta[threadIdx.x] = head.start[threadIdx.x] = theta;
   for (int r = 0; r < s.R; ++r) {
+#pragma unroll 1
     for (int n = threadIdx.x; n < s.N; n += blockDim.x) head.k[r * l.wide_n + n] = m.k[r * s.wide_n + n];
   }
+#pragma unroll 1
   for (int p = threadIdx.x; p < s.P; p += blockDim.x) head.x[p] = as_float(last_x[p]);
 }
 
 // Block (head, sequence).
 template <int kQuads, int kRank, typename Row>
-__global__ void __launch_bounds__(kMostThreads, 1) recur(Shape s, Mamba3Layout l, RecurrentWeights weights,
-                                                      RecurrentRows<Row> rows, RecurrentSequences sequences) {
+__global__ void __launch_bounds__(kMostThreads, 1)
+    recur(Shape s, Mamba3Layout l, RecurrentWeights weights, RecurrentRows<Row> rows,
+          RecurrentSequences sequences) {
   extern __shared__ __align__(16) float memory[];
-  const Shared m(s, memory);
   const std::int64_t begin = sequences.cu_seqlens[blockIdx.y], end = sequences.cu_seqlens[blockIdx.y + 1];
   if (begin == end) return;
   const Head head(l, sequences.states[blockIdx.y] + sequences.offset, weights, blockIdx.x);
-  Piece<kQuads> state;
-  state.load(l, head.h);
-  load_start(s, l, head, m);
+  const Batch m(s, memory);
+  for (int i = threadIdx.x; i < Batch::size(s); i += blockDim.x) memory[i] = 0;  // padding stays so
   __syncthreads();
+
+  const int R = kRank == 0 ? s.R : kRank;
+  const bool moves = Piece<kQuads>::p() < s.wide_p;
+  Piece<kQuads> state;
+  if (moves) state.load(l, head.h);
+  float theta = threadIdx.x < s.S ? head.theta[threadIdx.x] : 0;
+  load_start(s, l, head, m);
   for (std::int64_t first = begin; first < end; first += s.batch) {
     const int count = static_cast<int>(min(end - first, std::int64_t{s.batch}));
-    prepare_tokens(s, head, rows, first, count, m);
+    load_dynamics(s, rows, first, count, m);
+    __syncthreads();
+    turn(s, count, m, theta);
+    load_values(s, head, rows, first, count, m);
+    __syncthreads();
+    take_sines(s, count, m);
     __syncthreads();
     rotate_tokens(s, head, rows, first, count, m);
     __syncthreads();
-    run_tokens<kQuads, kRank>(s, head.D, count, m, state);
+#pragma unroll 2
+    for (int i = 0; moves && i < count; ++i) {
+      run_token<kQuads, kRank>(s, head.D, m.alpha[i], m.beta[i], m.gamma[i], m.k + i * R * s.wide_n,
+                               m.q + i * R * s.wide_n, m.v + i * R * s.wide_p, m.y + i * R * s.wide_p, state);
+    }
     __syncthreads();
     gate_tokens(s, head, rows, first, count, m);
     keep_last(s, count, m);
     __syncthreads();
   }
-  state.store(l, head.h);
-  store_end(s, l, head, rows.x + (end - 1) * rows.zx_stride + blockIdx.x * s.P, m);
+  if (moves) state.store(l, head.h);
+  store_end(s, l, head, rows.x + (end - 1) * rows.zx_stride + blockIdx.x * s.P, m, theta);
 }
 
 template <typename Row>
@@ -386,7 +464,7 @@ Shape shape_of(const Mamba3Config& c) {
           .wide_n = wide_n,
           .batch = 1,
           .is_mimo = c.is_mimo};
-  s.batch = std::min(kMostTokens, (kSharedFloats - Shared::fixed(s)) / Shared::per_token(s));
+  s.batch = std::min(kMostTokens, (kSharedFloats - Batch::fixed(s)) / Batch::per_token(s));
   return s;
 }
 
@@ -403,12 +481,12 @@ void mamba3_recurrent(const Mamba3Config& config, const Mamba3Layout& layout, co
                       cudaStream_t stream) {
   if (sequences.count == 0) return;
   const Shape s = shape_of(config);
-  const auto bytes = (Shared::fixed(s) + s.batch * Shared::per_token(s)) * sizeof(float);
+  const auto bytes = Batch::size(s) * sizeof(float);
   const Kernel<Row> kernel = kernel_for<Row>(s);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
         "mamba3_recurrent");
   const dim3 grid(static_cast<unsigned>(s.heads), static_cast<unsigned>(sequences.count));
-  const int threads = s.wide_p / kHigh * kLanes;
+  const int threads = std::max(kLeastThreads, s.wide_p / kHigh * kLanes);
   kernel<<<grid, threads, bytes, stream>>>(s, layout, weights, rows, sequences);
   check_launch("mamba3_recurrent");
 }

@@ -23,6 +23,13 @@ __device__ inline Piece piece_at(const std::byte* plane, std::int64_t byte) {
   return __ldg(reinterpret_cast<const Piece*>(plane + byte));
 }
 
+/// The block that holds a value, counted from the matrix's first; blocks of kElements values.
+template <unsigned kElements>
+__device__ inline std::int64_t block_at(const DeviceMatrix& W, std::int64_t row, std::int64_t col) {
+  return row * static_cast<std::int64_t>(static_cast<std::uint64_t>(W.cols) / kElements) +
+         static_cast<std::int64_t>(static_cast<std::uint64_t>(col) / kElements);
+}
+
 /// Byte i of eight.
 __device__ inline int byte_of(uint2 bytes, int i) {
   return (i < 4 ? bytes.x >> 8 * i : bytes.y >> 8 * (i - 4)) & 0xff;
@@ -78,8 +85,8 @@ struct Eight<DType::q8_0> {
   unsigned short d;
 
   __device__ void load(const DeviceMatrix& W, std::int64_t row, std::int64_t col) {
-    const std::int64_t block = row * W.blocks() + col / 32;
-    codes = piece_at<uint2>(W.planes[1], block * 32 + col % 32);
+    const std::int64_t block = block_at<32>(W, row, col);
+    codes = piece_at<uint2>(W.planes[1], block * 32 + (static_cast<int>(col) & 31));
     d = piece_at<unsigned short>(W.planes[0], block * 2);
   }
   __device__ void decode(float (&to)[kEight]) const {
@@ -100,8 +107,8 @@ struct EightSimple {
   int shift;
 
   __device__ void load(const DeviceMatrix& W, std::int64_t row, std::int64_t col) {
-    const std::int64_t block = row * W.blocks() + col / 32;
-    const int at = static_cast<int>(col % 32);
+    const std::int64_t block = block_at<32>(W, row, col);
+    const int at = static_cast<int>(col) & 31;
     shift = at / 16 * 4;
     codes = piece_at<uint2>(W.planes[kFiveBits ? 2 : 1], block * 16 + at % 16);
     scale =
@@ -135,9 +142,9 @@ struct EightK {
   int group;
 
   __device__ void load(const DeviceMatrix& W, std::int64_t row, std::int64_t col) {
-    const std::int64_t block = row * W.blocks() + col / 256;
-    const int at = static_cast<int>(col % 32);
-    group = static_cast<int>(col % 256 / 32);
+    const std::int64_t block = block_at<256>(W, row, col);
+    const int at = static_cast<int>(col) & 31;
+    group = static_cast<int>(col) >> 5 & 7;
     codes = piece_at<uint2>(W.planes[kFiveBits ? 2 : 1], block * 128 + group / 2 * 32 + at);
     if (kFiveBits) fifth = piece_at<uint2>(W.planes[1], block * 32 + at);
     head = piece_at<uint4>(W.planes[0], block * 16);
@@ -170,12 +177,12 @@ struct Eight<DType::q6_k> {
   int quarter;
 
   __device__ void load(const DeviceMatrix& W, std::int64_t row, std::int64_t col) {
-    const std::int64_t block = row * W.blocks() + col / 256;
-    const int half = static_cast<int>(col % 256 / 128), at = static_cast<int>(col % 32);
-    quarter = static_cast<int>(col % 128 / 32);
+    const std::int64_t block = block_at<256>(W, row, col);
+    const int half = static_cast<int>(col) >> 7 & 1, at = static_cast<int>(col) & 31;
+    quarter = static_cast<int>(col) >> 5 & 3;
     low = piece_at<uint2>(W.planes[0], block * 128 + 64 * half + 32 * (quarter % 2) + at);
     high = piece_at<uint2>(W.planes[1], block * 64 + 32 * half + at);
-    scale = piece_at<signed char>(W.planes[2], block * 16 + col % 256 / 16);
+    scale = piece_at<signed char>(W.planes[2], block * 16 + (static_cast<int>(col) >> 4 & 15));
     d = piece_at<unsigned short>(W.planes[3], block * 2);
   }
   __device__ void decode(float (&to)[kEight]) const {

@@ -27,26 +27,37 @@ __global__ void cut_field(const std::byte* stored, std::int64_t block, int offse
   }
 }
 
-// A warp a row, so that no thread divides to find its place.
+__device__ void store_bf16(const float (&values)[kEight], __nv_bfloat16* to) {
+  __nv_bfloat162 rounded[kEight / 2];
+#pragma unroll
+  for (int i = 0; i < kEight / 2; ++i) {
+    rounded[i] = __floats2bfloat162_rn(values[2 * i], values[2 * i + 1]);
+  }
+  uint4 bits;
+  memcpy(&bits, rounded, sizeof bits);
+  *reinterpret_cast<uint4*>(to) = bits;
+}
+
+// A warp a row, so that no thread divides to find its place; a thread has four loads under way.
 template <DType kType>
 __global__ void unpack(DeviceMatrix W, std::int64_t first, std::int64_t count, __nv_bfloat16* out) {
+  constexpr int kAtOnce = 4, kStep = 32 * kEight;
   const std::int64_t row = blockIdx.x * std::int64_t{kThreads / 32} + threadIdx.x / 32;
   if (row >= count) return;
   out += row * W.cols;
-#pragma unroll 4
-  for (std::int64_t col = threadIdx.x % 32 * kEight; col < W.cols; col += 32 * kEight) {
-    Eight<kType> stored;
-    stored.load(W, first + row, col);
-    float values[kEight];
-    stored.decode(values);
-    __nv_bfloat162 rounded[kEight / 2];
+  for (std::int64_t col = threadIdx.x % 32 * kEight; col < W.cols; col += kAtOnce * kStep) {
+    Eight<kType> stored[kAtOnce];
 #pragma unroll
-    for (int i = 0; i < kEight / 2; ++i) {
-      rounded[i] = __floats2bfloat162_rn(values[2 * i], values[2 * i + 1]);
+    for (int i = 0; i < kAtOnce; ++i) {
+      if (col + i * kStep < W.cols) stored[i].load(W, first + row, col + i * kStep);
     }
-    uint4 bits;
-    memcpy(&bits, rounded, sizeof bits);
-    *reinterpret_cast<uint4*>(out + col) = bits;
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      if (col + i * kStep >= W.cols) continue;
+      float values[kEight];
+      stored[i].decode(values);
+      store_bf16(values, out + col + i * kStep);
+    }
   }
 }
 
