@@ -36,6 +36,7 @@ class Event {
   ~Event();
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
+  cudaEvent_t get() const { return event_; }
   void record(cudaStream_t stream);
   void synchronize() const;
   /// Milliseconds from `start` to this; both have been recorded and reached.

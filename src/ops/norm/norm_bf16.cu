@@ -1,4 +1,4 @@
-#include "core/cuda/runtime.h"
+#include "core/cuda/dependent.cuh"
 #include "ops/norm/norm_bf16_cuda.h"
 
 namespace mamba3::cuda {
@@ -48,6 +48,8 @@ __device__ void store(const Octet& o, __nv_bfloat16* to) {
 template <int kOctets>
 __global__ void norm_rows_kernel(NormWeights weights, float* residual, const float* delta, NormedRows form,
                                  __nv_bfloat16* out) {
+  let_dependents_start();
+  wait_for_previous_kernel();
   const int width = static_cast<int>(weights.width);
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * width;
   const auto place = [&](int o) { return 8 * static_cast<int>(o * blockDim.x + threadIdx.x); };
@@ -111,9 +113,8 @@ void norm_rows(const NormWeights& weights, float* residual, const float* delta, 
   constexpr int kOctets = 2;
   if (rows == 0) return;
   const auto octets = static_cast<unsigned>((weights.width / 8 + kOctets - 1) / kOctets);
-  norm_rows_kernel<kOctets><<<static_cast<unsigned>(rows), (octets + 31) / 32 * 32, 0, stream>>>(
-      weights, residual, delta, form, out);
-  check_launch("norm_rows");
+  launch_dependent("norm_rows", norm_rows_kernel<kOctets>, dim3(static_cast<unsigned>(rows)),
+                   (octets + 31) / 32 * 32, stream, weights, residual, delta, form, out);
 }
 
 }  // namespace mamba3::cuda

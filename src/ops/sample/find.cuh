@@ -15,7 +15,7 @@ using Mass = unsigned long long;
 inline constexpr int kList = kSampleThreads;  // candidates that are sorted: one a thread
 
 struct Shared {
-  unsigned low[kBins], high[kBins], count[kBins];  // of a bin's mass, of its candidates
+  unsigned low[kBins], high[kBins];  // of a bin's mass
   Key list[kList], sorted[kList];
   Mass warps[32];
   double sums[32];
@@ -31,8 +31,7 @@ struct Range {
   int bin = -1;
   int shift = 64;
   Key prefix = 0;
-  Mass target = 0;     // what is left of it in the range
-  unsigned count = 0;  // candidates
+  Mass target = 0;  // what is left of it in the range
 
   __device__ bool holds(const Row& row, Key key, float logit) const {
     return (bin < 0 || row.bin(logit) == bin) && (shift == 64 || key >> shift == prefix);
@@ -43,7 +42,7 @@ struct Range {
 };
 
 __device__ inline void clear_bins(Shared& s) {
-  for (int i = threadIdx.x; i < kBins; i += kSampleThreads) s.low[i] = s.high[i] = s.count[i] = 0;
+  for (int i = threadIdx.x; i < kBins; i += kSampleThreads) s.low[i] = s.high[i] = 0;
   __syncthreads();
 }
 
@@ -52,7 +51,6 @@ __device__ inline void add_to_bin(Shared& s, int bin, Mass weight) {
   const unsigned old = atomicAdd(&s.low[bin], low);
   const unsigned high = static_cast<unsigned>(weight >> 32) + (old + low < old ? 1 : 0);
   if (high != 0) atomicAdd(&s.high[bin], high);
-  atomicAdd(&s.count[bin], 1u);
 }
 
 __device__ inline Mass mass_of(const Shared& s, int bin) {
@@ -93,7 +91,6 @@ __device__ void narrow(Shared& s, const Row& row, Range& range, const Weight& we
   });
   __syncthreads();
   range.target = select_bin(s, target_of) - s.before;
-  range.count = s.count[s.found];
   if (range.bin < 0) {
     range.bin = s.found;
   } else {
@@ -135,13 +132,13 @@ __device__ Key find(Shared& s, const Row& row, const Weight& weight, const Keep&
                     const Target& target_of) {
   Range range;
   narrow(s, row, range, weight, keep, target_of);
-  while (range.count > kList && range.shift > 0) {
+  const auto wanted = [&](Key key, float logit) { return range.holds(row, key, logit) && keep(key, logit); };
+  int n = sort_list(s, row, range.bin, wanted);
+  while (n > kList) {  // not with a whole key
     const Mass left = range.target;
     narrow(s, row, range, weight, keep, [&](Mass) { return left; });
+    n = sort_list(s, row, range.bin, wanted);
   }
-  const int n = sort_list(s, row, range.bin, [&](Key key, float logit) {
-    return range.holds(row, key, logit) && keep(key, logit);
-  });
   const int mine = static_cast<int>(threadIdx.x);
   const Mass w = mine < n ? weight(row.logit(s.sorted[mine])) : 0;
   const Mass end = block_prefix<Mass>(w, s.warps);

@@ -92,12 +92,13 @@ __device__ int draw(Shared& s, const Row& row, const SamplerSlot& slot) {
 
 // The logits of the different ones among the last tokens, as far as they lie in [begin, end).
 __device__ void penalize(const SampleBatch& b, const SamplerSlot& slot, float* logits, int begin, int end) {
-  if (slot.repeat_penalty == 1) return;
-  const int count = static_cast<int>(
-      min(static_cast<unsigned long long>(slot.repeat_last), static_cast<unsigned long long>(slot.accepted)));
-  const auto recent = [&](int i) {
-    return b.recent[blockIdx.y * b.recent_capacity + (slot.accepted - 1 - i) % b.recent_capacity];
-  };
+  if (slot.repeat_penalty == 1 || slot.repeat_last == 0) return;
+  const auto accepted = static_cast<unsigned long long>(slot.accepted);
+  const int count = static_cast<int>(min(static_cast<unsigned long long>(slot.repeat_last), accepted));
+  const int capacity = static_cast<int>(b.recent_capacity);
+  const int newest = static_cast<int>((accepted + capacity - 1) % capacity);
+  const std::int32_t* const ring = b.recent + blockIdx.y * b.recent_capacity;
+  const auto recent = [&](int i) { return ring[newest - i + (i > newest ? capacity : 0)]; };
   for (int i = threadIdx.x; i < count; i += kThreads) {
     const int id = recent(i);
     bool repeated = id < begin || id >= end;

@@ -1,4 +1,4 @@
-#include "core/cuda/runtime.h"
+#include "core/cuda/dependent.cuh"
 #include "ops/swiglu/gated_cuda.h"
 
 namespace mamba3::cuda {
@@ -14,6 +14,8 @@ __device__ float2 gated_pair(__nv_bfloat162 value, __nv_bfloat162 gate) {
 // Grid: rows, pieces of a row; a thread makes 8 neighbouring values.
 __global__ void __launch_bounds__(kThreads)
     gated_kernel(const __nv_bfloat16* up_gate, int width, __nv_bfloat16* out) {
+  let_dependents_start();
+  wait_for_previous_kernel();
   const int i = 8 * static_cast<int>(blockIdx.y * kThreads + threadIdx.x);
   if (i >= width) return;
   const std::int64_t row = blockIdx.x;
@@ -35,8 +37,7 @@ void gated(const __nv_bfloat16* up_gate, std::int64_t rows, std::int64_t width, 
            cudaStream_t stream) {
   if (rows == 0) return;
   const dim3 grid(static_cast<unsigned>(rows), static_cast<unsigned>((width / 8 + kThreads - 1) / kThreads));
-  gated_kernel<<<grid, kThreads, 0, stream>>>(up_gate, static_cast<int>(width), out);
-  check_launch("gated");
+  launch_dependent("gated", gated_kernel, grid, kThreads, stream, up_gate, static_cast<int>(width), out);
 }
 
 }  // namespace mamba3::cuda
