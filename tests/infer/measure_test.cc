@@ -48,7 +48,6 @@ TEST(Agreement, HoldsForRandomModelsOfEveryType) {
   for (const std::string_view name : float_type_names()) {
     const Agreement agreement = agreement_with_reference(small_model(false, dtype_named(name).value()));
     EXPECT_TRUE(agreement.holds()) << name << " " << agreement.prefill_error << " " << agreement.step_error;
-    RecordProperty(std::string(name), std::to_string(agreement.prefill_error / agreement.allowed));
   }
 }
 
