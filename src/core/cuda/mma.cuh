@@ -88,6 +88,11 @@ __device__ inline float log2_fast(float v) {
   asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(logarithm) : "f"(v));
   return logarithm;
 }
+__device__ inline float tanh_fast(float v) {
+  float tangent;
+  asm("tanh.approx.f32 %0, %1;" : "=f"(tangent) : "f"(v));
+  return tangent;
+}
 __device__ inline float reciprocal_fast(float v) {
   float reciprocal;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(reciprocal) : "f"(v));

@@ -48,55 +48,62 @@ __device__ inline void wait_products() {
 }
 
 /// Describes a matrix of rows of 128 bytes, whose 16-byte pieces are permuted by the row (piece i of row r at
-/// i ^ r % 8); `address` is a multiple of 1,024 but for what is skipped: 32 bytes for 16 columns, or 2,048
-/// for 16 rows. `panel`: bytes to the next 64 columns, where rows are the inner index of the product.
-__device__ inline std::uint64_t describe(std::uint32_t address, std::uint32_t panel) {
-  constexpr std::uint64_t kEightRows = 1024 >> 4, kPermuted128 = 1;
-  return (address & 0x3ffff) >> 4 | static_cast<std::uint64_t>(panel >> 4) << 16 | kEightRows << 32 |
-         kPermuted128 << 62;
-}
+/// i ^ r % 8); `address` is a multiple of 1,024, then `skipped` bytes: 32 for 16 columns, 2,048 for 16 rows.
+/// `panel`: bytes to the next 64 columns, where rows are the inner index of the product.
+struct SharedMatrix {
+  std::uint32_t low;
+  static constexpr std::uint32_t high =
+      1024 >> 4 | 1u << 30;  // from eight rows to the next; permuted in 128 bytes
+
+  __device__ SharedMatrix(std::uint32_t address, std::uint32_t panel)
+      : low(address >> 4 | panel >> 4 << 16) {}
+  __device__ SharedMatrix(const SharedMatrix& whole, int skipped) : low(whole.low + (skipped >> 4)) {}
+};
 
 /// d [64, 64] += a [64, 16] b [64, 16]^T, both in shared memory.
-__device__ inline void multiply_add_group(float (&d)[8][4], std::uint64_t a, std::uint64_t b) {
+__device__ inline void multiply_add_group(float (&d)[8][4], SharedMatrix a, SharedMatrix b) {
   asm volatile(
-      "{ .reg .pred adds; setp.ne.b32 adds, 1, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {%0, "
+      "{ .reg .pred adds; setp.ne.b32 adds, 1, 0; .reg .b64 a, b; mov.b64 a, {%32, %34}; mov.b64 b, {%33, "
+      "%34}; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {%0, "
       "%1, %2, %3, %4, %5, %6, %7, %8, "
       "%9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, "
-      "%27, %28, %29, %30, %31}, %32, %33, adds, 1, 1, 0, 0; }"
+      "%27, %28, %29, %30, %31}, a, b, adds, 1, 1, 0, 0; }"
       : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]),
         "+f"(d[1][2]), "+f"(d[1][3]), "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]),
         "+f"(d[3][0]), "+f"(d[3][1]), "+f"(d[3][2]), "+f"(d[3][3]), "+f"(d[4][0]), "+f"(d[4][1]),
         "+f"(d[4][2]), "+f"(d[4][3]), "+f"(d[5][0]), "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]),
         "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]), "+f"(d[7][0]), "+f"(d[7][1]),
         "+f"(d[7][2]), "+f"(d[7][3])
-      : "l"(a), "l"(b));
+      : "r"(a.low), "r"(b.low), "n"(SharedMatrix::high));
 }
 
 /// d [64, 64] += a [64, 16] b [16, 64], a in registers as of multiply_add.
-__device__ inline void multiply_add_group(float (&d)[8][4], const std::uint32_t (&a)[4], std::uint64_t b) {
+__device__ inline void multiply_add_group(float (&d)[8][4], const std::uint32_t (&a)[4], SharedMatrix b) {
   asm volatile(
-      "{ .reg .pred adds; setp.ne.b32 adds, 1, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {%0, "
+      "{ .reg .pred adds; setp.ne.b32 adds, 1, 0; .reg .b64 b; mov.b64 b, {%36, %37}; "
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {%0, "
       "%1, %2, %3, %4, %5, %6, %7, %8, "
       "%9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, "
-      "%27, %28, %29, %30, %31}, {%32, %33, %34, %35}, %36, adds, 1, 1, 1; }"
+      "%27, %28, %29, %30, %31}, {%32, %33, %34, %35}, b, adds, 1, 1, 1; }"
       : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]),
         "+f"(d[1][2]), "+f"(d[1][3]), "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]),
         "+f"(d[3][0]), "+f"(d[3][1]), "+f"(d[3][2]), "+f"(d[3][3]), "+f"(d[4][0]), "+f"(d[4][1]),
         "+f"(d[4][2]), "+f"(d[4][3]), "+f"(d[5][0]), "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]),
         "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]), "+f"(d[7][0]), "+f"(d[7][1]),
         "+f"(d[7][2]), "+f"(d[7][3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.low), "n"(SharedMatrix::high));
 }
 
 /// d [64, 128] += a [64, 16] b [16, 128], the same.
-__device__ inline void multiply_add_group(float (&d)[16][4], const std::uint32_t (&a)[4], std::uint64_t b) {
+__device__ inline void multiply_add_group(float (&d)[16][4], const std::uint32_t (&a)[4], SharedMatrix b) {
   asm volatile(
-      "{ .reg .pred adds; setp.ne.b32 adds, 1, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {%0, "
+      "{ .reg .pred adds; setp.ne.b32 adds, 1, 0; .reg .b64 b; mov.b64 b, {%68, %69}; "
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {%0, "
       "%1, %2, %3, %4, %5, %6, %7, %8, "
       "%9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, "
       "%27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, "
       "%45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, "
-      "%63}, {%64, %65, %66, %67}, %68, adds, 1, 1, 1; }"
+      "%63}, {%64, %65, %66, %67}, b, adds, 1, 1, 1; }"
       : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]),
         "+f"(d[1][2]), "+f"(d[1][3]), "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]),
         "+f"(d[3][0]), "+f"(d[3][1]), "+f"(d[3][2]), "+f"(d[3][3]), "+f"(d[4][0]), "+f"(d[4][1]),
@@ -108,7 +115,7 @@ __device__ inline void multiply_add_group(float (&d)[16][4], const std::uint32_t
         "+f"(d[12][0]), "+f"(d[12][1]), "+f"(d[12][2]), "+f"(d[12][3]), "+f"(d[13][0]), "+f"(d[13][1]),
         "+f"(d[13][2]), "+f"(d[13][3]), "+f"(d[14][0]), "+f"(d[14][1]), "+f"(d[14][2]), "+f"(d[14][3]),
         "+f"(d[15][0]), "+f"(d[15][1]), "+f"(d[15][2]), "+f"(d[15][3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.low), "n"(SharedMatrix::high));
 }
 
 }  // namespace mamba3::cuda

@@ -53,8 +53,8 @@ struct ScanSequences {
   std::int64_t state_offset;       ///< floats
 };
 
-/// Whether these kernels cover the shape: headdim 32, 64 or 128; d_state a multiple of 16 from 16 to 256;
-/// rank at most 8.
+/// Whether these kernels cover the shape: headdim 32, 64 or, without is_outproj_norm, 128; d_state a multiple
+/// of 16 from 16 to 256; rank at most 8.
 bool scan_fits(const Mamba3Config& config);
 
 /// Bytes that scan_forward needs at `workspace`, for these sequences on the current device.

@@ -6,32 +6,29 @@
 
 namespace mamba3::cuda::scan {
 
-/// RMSNorm over P of a lane's two rows. Warp groups share their sums of squares.
+/// silu(2 half) = half (1 + tanh(half)); the unit's tanh errs by at most 2^-11, the bf16 output by 2^-9.
+__device__ inline float silu_of_half(float half) {
+  return fmaf(half, tanh_fast(half), half);
+}
+
+/// RMSNorm over P of a lane's two rows.
 template <typename S>
-__device__ inline void normalize(const Arguments& a, const Place& p, char* shared, Rows<S>& rows) {
+__device__ inline void normalize(const Arguments& a, const Place& p, Rows<S>& rows) {
   float squares[2] = {};
 #pragma unroll
   for (const float(&tile)[4] : rows.y) {
     squares[0] += tile[0] * tile[0] + tile[1] * tile[1];
     squares[1] += tile[2] * tile[2] + tile[3] * tile[3];
   }
-  const int row = p.row_warp * 16 + p.lane / 4;
-  const auto shared_squares = [&](int slice, int i) -> float& {
-    return at<float>(shared, Memory<S>::squares + (slice * kRows + row + i * 8) * 4);
-  };
+  constexpr float kEpsilon = static_cast<float>(kNormEpsilon);
+  float scale[2];
 #pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    squares[i] += __shfl_xor_sync(kAllLanes, squares[i], 1);
-    squares[i] += __shfl_xor_sync(kAllLanes, squares[i], 2);
-    if (S::kGroups > 1 && p.lane % 4 == 0) shared_squares(p.slice, i) = squares[i];
+  for (int r = 0; r < 2; ++r) {
+    squares[r] += __shfl_xor_sync(kAllLanes, squares[r], 1);
+    squares[r] += __shfl_xor_sync(kAllLanes, squares[r], 2);
+    scale[r] = rsqrtf(squares[r] * (1.0f / S::kSlice) + kEpsilon);
   }
-  if constexpr (S::kGroups > 1) {
-    __syncthreads();
-    for (int i = 0; i < 2; ++i) squares[i] = shared_squares(0, i) + shared_squares(1, i);
-  }
-  constexpr float kEpsilon = static_cast<float>(kNormEpsilon), kScale = 1.0f / (S::kGroups * S::kSlice);
-  const float scale[2] = {rsqrtf(squares[0] * kScale + kEpsilon), rsqrtf(squares[1] * kScale + kEpsilon)};
-  const float* gain = a.parameters.norm + p.head * a.headdim + p.slice * S::kSlice + p.lane % 4 * 2;
+  const float* gain = a.parameters.norm + p.head * a.headdim + p.lane % 4 * 2;
 #pragma unroll
   for (int i = 0; i < S::kSlice / 8; ++i) {
     const float first = gain[i * 8], second = gain[i * 8 + 1];
@@ -43,27 +40,29 @@ __device__ inline void normalize(const Arguments& a, const Place& p, char* share
 /// Gates a warp's rows; what is left of each lane's values is one token's output for kValues places of P, or
 /// the rows' own for SISO. They take the place of z in shared memory, as bf16.
 template <typename S>
-__device__ inline void gate(const Place& p, int z, char* shared, Rows<S>& rows) {
+__device__ inline void gate(const Place& p, char* shared, Rows<S>& rows) {
   constexpr int kTiles = S::kSlice / 8;
-  const int row = p.row_warp * 16 + p.lane / 4, r = row % S::kRanks;
+  const int row = p.warp * 16 + p.lane / 4, r = row % S::kRanks;
+  const int mine = here(piece_offset(row / S::kRanks, 0)),
+            other = here(piece_offset((row + 8) / S::kRanks, 0));
   const auto word = [&](int tile, int i) -> std::uint32_t& {
-    return at<std::uint32_t>(shared, z + piece_offset((row + i * 8) / S::kRanks, tile) + p.lane % 4 * 4);
+    return at<std::uint32_t>(shared, Memory<S>::z + p.lane % 4 * 4 + ((i == 0 ? mine : other) ^ tile << 4));
   };
   std::uint32_t gates[kTiles][2];
 #pragma unroll
   for (int i = 0; i < kTiles; ++i) gates[i][0] = word(i, 0), gates[i][1] = word(i, 1);
 #pragma unroll
   for (int i = 0; i < kTiles; ++i) {
-    float4 scale{1, 1, 1, 1};
+    float4 scale{0.5f, 0.5f, 1, 1};
     if constexpr (S::kMimo) {
-      const int pair = (p.slice * S::kSlice + i * 8) / 2 + p.lane % 4;
+      const int pair = i * 4 + p.lane % 4;
       scale = at<float4>(shared, Memory<S>::gates + r * Memory<S>::kGatePitch + pair * 16);
     }
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
       const float first = low_bf16(gates[i][j]) * scale.x, second = high_bf16(gates[i][j]) * scale.y;
-      rows.y[i][2 * j] *= first * sigmoid(first) * scale.z;
-      rows.y[i][2 * j + 1] *= second * sigmoid(second) * scale.w;
+      rows.y[i][2 * j] *= silu_of_half(first) * scale.z;
+      rows.y[i][2 * j + 1] *= silu_of_half(second) * scale.w;
     }
   }
   if constexpr (!S::kMimo) {
@@ -98,16 +97,18 @@ __device__ inline void gate(const Place& p, int z, char* shared, Rows<S>& rows) 
 
 /// A warp's tokens of the chunk that begins at token `begin` of the segment, from shared memory to `out`.
 template <typename S>
-__device__ inline void store_tokens(const Arguments& a, const Place& p, int begin, int from, char* shared) {
-  constexpr int kPieces = S::kSlice / 8, kTokens = S::kTokens / 4;
-  const int piece = p.lane % kPieces;
-  __nv_bfloat16* out = a.out + p.head * a.headdim + p.slice * S::kSlice + piece * 8;
+__device__ inline void store_tokens(const Arguments& a, const Place& p, int begin, char* shared) {
+  constexpr int kPieces = S::kSlice / 8, kCount = S::kTokens / 4;
+  const int width = a.heads * a.headdim;
+  __nv_bfloat16* out = a.out + p.first * width + p.head * a.headdim + p.slice + p.lane % kPieces * 8;
 #pragma unroll
-  for (int i = p.lane / kPieces; i < kTokens; i += 32 / kPieces) {
-    const int token = p.row_warp * kTokens + i;
-    if (begin + token >= p.tokens) continue;
-    const std::int64_t row = (p.first + begin + token) * a.heads * a.headdim;
-    *reinterpret_cast<uint4*>(out + row) = at<uint4>(shared, from + piece_offset(token, piece));
+  for (int i = 0; i < kCount; i += 32 / kPieces) {
+    const int mine = i + p.lane / kPieces, token = p.warp * kCount + mine;
+    if (kCount % (32 / kPieces) != 0 && mine >= kCount) break;
+    const uint4 piece = at<uint4>(shared, Memory<S>::z + piece_offset(token, p.lane % kPieces));
+    if (begin + token < p.tokens) {
+      *reinterpret_cast<uint4*>(out + static_cast<std::int64_t>(begin + token) * width) = piece;
+    }
   }
 }
 

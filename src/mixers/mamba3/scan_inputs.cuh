@@ -32,28 +32,37 @@ __device__ inline float sigmoid(float v) {
 // access memory together hold four tiles of two neighbouring rows, whose pieces fill all banks.
 template <typename S>
 struct RowTiles {
-  static constexpr int kStep = S::kThreads / 4;
+  static constexpr int kStep = kThreads / 4;
   static constexpr int kEach = kRows / kStep;
   const int tile = threadIdx.x % 4, row = threadIdx.x / 4;
   const int rank = row % S::kRanks;  ///< of all its rows
 };
 
-/// Where a thread reads: the first values of its row or its piece of a token, were that the segment's first.
+/// Consecutive tokens of a chunk whose decays a lane computes.
+template <typename S>
+constexpr int kTokensALane = S::kTokens > 32 ? S::kTokens / 32 : 1;
+
+/// Where a thread reads, were its chunk the segment's first: its row of B, its piece of a token's x, its
+/// tokens' dt and its piece of a token's rates; and how far from there its C, z, A dt and trap lie.
 template <typename S>
 struct Sources {
-  const char *B, *x;
-  std::int64_t to_C, to_z;  ///< from there
+  const char *B, *x, *dt, *rate;
+  std::int64_t to_C, to_z, to_adt, to_trap;
 
   __device__ Sources(const Arguments& a, const Place& p) {
     const RowTiles<S> mine;
     const int column = S::kMimo ? mine.tile * 8 : mine.tile * 16;
     const std::int64_t row = (mine.rank * a.ngroups + p.group) * a.d_state + column;
-    const std::int64_t values = p.head * a.headdim + p.slice * S::kSlice + p.lane % (S::kSlice / 8) * 8;
-    B = reinterpret_cast<const char*>(a.in.B + p.first * a.in.bc_stride + row);
-    x = reinterpret_cast<const char*>(a.in.x + p.first * a.in.zx_stride + values);
-    to_C = reinterpret_cast<const char*>(a.in.C) - reinterpret_cast<const char*>(a.in.B);
-    to_z = reinterpret_cast<const char*>(a.in.z) - reinterpret_cast<const char*>(a.in.x);
+    const std::int64_t values = p.head * a.headdim + p.slice + p.lane % (S::kSlice / 8) * 8;
+    const std::int64_t tokens = p.first + p.lane * kTokensALane<S>;
+    B = bytes(a.in.B + p.first * a.in.bc_stride + row);
+    x = bytes(a.in.x + p.first * a.in.zx_stride + values);
+    dt = bytes(a.in.dt + tokens * a.heads + p.head);
+    rate = bytes(a.in.rate + (p.first + p.lane / 2) * a.angles + p.warp * 8 + p.lane % 2 * 4);
+    to_C = bytes(a.in.C) - bytes(a.in.B), to_z = bytes(a.in.z) - bytes(a.in.x);
+    to_adt = bytes(a.in.adt) - bytes(a.in.dt), to_trap = bytes(a.in.trap) - bytes(a.in.dt);
   }
+  __device__ static const char* bytes(const void* p) { return static_cast<const char*>(p); }
 };
 
 /// Starts to copy rows of B or C of the chunk that begins at token `begin` of the segment, columns of half
@@ -85,30 +94,29 @@ __device__ inline void fetch_tokens(const Arguments& a, const Place& p, int begi
   constexpr int kPieces = S::kSlice / 8, kCount = S::kTokens / 4;
 #pragma unroll
   for (int i = 0; i < kCount; i += 32 / kPieces) {
-    const int mine = i + p.lane / kPieces, token = p.row_warp * kCount + mine;
+    const int mine = i + p.lane / kPieces, token = p.warp * kCount + mine;
     if (kCount % (32 / kPieces) != 0 && mine >= kCount) break;
     copy_async(to + piece_offset(token, p.lane % kPieces),
                from + static_cast<std::int64_t>(begin + token) * a.zx_bytes, begin + token < p.tokens);
   }
 }
 
-/// What a chunk's decays are made of, loaded ahead; lane l has tokens kEach l and on, and the next.
+/// What a chunk's decays are made of, loaded ahead: of a lane's tokens, and the next.
 template <typename S>
 struct DynamicsInput {
-  static constexpr int kEach = S::kTokens > 32 ? S::kTokens / 32 : 1;
+  static constexpr int kEach = kTokensALane<S>;
   float adt[kEach], dt[kEach + 1], trap[kEach + 1];
 
-  __device__ void load(const Arguments& a, const Place& p, int begin) {
-    const std::int64_t from = p.first * a.heads + p.head;
-    const float *all_adt = a.in.adt + from, *all_dt = a.in.dt + from, *all_trap = a.in.trap + from;
+  __device__ void load(const Arguments& a, const Place& p, const Sources<S>& sources, int begin) {
+    const int bytes = a.heads * static_cast<int>(sizeof(float));
 #pragma unroll
     for (int i = 0; i <= kEach; ++i) {
       const int token = p.lane * kEach + i;
       const bool valid = token < S::kTokens + i / kEach && begin + token < p.rest;
-      const std::int64_t at = static_cast<std::int64_t>(begin + token) * a.heads;
-      dt[i] = valid ? all_dt[at] : 0;
-      trap[i] = valid ? all_trap[at] : 0;
-      if (i < kEach) adt[i] = valid ? all_adt[at] : 0;
+      const char* from = sources.dt + static_cast<std::int64_t>(begin + i) * bytes;
+      dt[i] = valid ? *reinterpret_cast<const float*>(from) : 0;
+      trap[i] = valid ? *reinterpret_cast<const float*>(from + sources.to_trap) : 0;
+      if (i < kEach) adt[i] = valid ? *reinterpret_cast<const float*>(from + sources.to_adt) : 0;
     }
   }
 };
@@ -116,7 +124,7 @@ struct DynamicsInput {
 /// A chunk's decays and weights. All warps compute the same; one publishes.
 template <typename S>
 struct Dynamics {
-  static constexpr int kEach = DynamicsInput<S>::kEach;
+  static constexpr int kEach = kTokensALane<S>;
   float dt[kEach];
   float reach[kEach];  ///< log2 of the decay from the chunk's start through the token
   float end;           ///< the same of its last token
@@ -166,11 +174,19 @@ struct Dynamics {
   }
 };
 
+/// How the pieces of a token's angles are permuted: by the token, as those of rows are, and so that the
+/// quarters of a chunk's tokens, which are written together, differ as well.
+template <typename S>
+__device__ inline int turn_offset(int token, int piece) {
+  constexpr int kApart = S::kTokens / 4 > 8 ? S::kTokens / 4 : 8;
+  return token * kRowBytes + ((piece ^ token % 8 ^ token / kApart * 2) << 4);
+}
+
 /// Where a pair's cosine and sine lie: 4 bytes in a panel of 32 pairs, a row a token. First its rate lies
 /// there.
 template <typename S>
-__device__ inline int turn_offset(int token, int pair) {
-  return Memory<S>::turns + pair / 32 * Memory<S>::kTurnsPanel + piece_offset(token, pair % 32 / 4) +
+__device__ inline int pair_offset(int token, int pair) {
+  return Memory<S>::turns + pair / 32 * Memory<S>::kTurnsPanel + turn_offset<S>(token, pair % 32 / 4) +
          pair % 4 * 4;
 }
 
@@ -179,23 +195,31 @@ __device__ inline int turning_pairs(const Arguments& a, int half) {
   return min(kPairs, (a.angles - half * kPairs + 31) / 32 * 32);
 }
 
-/// Starts to copy the rates of kPieces / 4 pairs at a time of a chunk's angles, each by the warp that turns
-/// it.
-template <typename S, int kEach>
-__device__ inline void fetch_rates(const Arguments& a, const Place& p, int begin, int half,
-                                   std::uint32_t shared) {
-  constexpr int kLanes = 8 / kEach;  // of a token: a warp takes eight pairs at a time
-  for (int first = p.warp * 8; first < turning_pairs(a, half); first += S::kThreads / 32 * 8) {
-    const int pair = first + p.lane % kLanes * kEach, angle = half * kPairs + pair;
-    const float* from = a.in.rate + p.first * a.angles + angle;
+/// Starts to copy the rates of a chunk's angles, each by the warp that turns it: eight pairs of a panel.
+template <typename S>
+__device__ inline void fetch_rates(const Arguments& a, const Place& p, const Sources<S>& sources, int begin,
+                                   int half, std::uint32_t shared) {
 #pragma unroll
-    for (int i = 0; i < S::kTokens; i += 32 / kLanes) {
-      const int token = i + p.lane / kLanes;
-      if (S::kTokens < 32 / kLanes && token >= S::kTokens) break;
-      const bool valid = begin + token < p.tokens && angle < a.angles;
-      const float* rate = from + static_cast<std::int64_t>(begin + token) * a.angles;
-      const std::uint32_t to = shared + turn_offset<S>(token, pair);
-      kEach == 4 ? copy_async(to, rate, valid) : copy_async_word(to, rate, valid);
+  for (int panel = 0; panel < 2; ++panel) {
+    if (panel * 32 >= turning_pairs(a, half)) break;
+    const int skipped = half * kPairs + panel * 32;
+    if (a.angles % 4 == 0) {
+      const int first = p.lane / 2, pair = p.warp * 8 + p.lane % 2 * 4;
+#pragma unroll
+      for (int i = 0; i < S::kTokens; i += 16) {
+        const bool valid = begin + first + i < p.tokens && skipped + pair < a.angles;
+        if (S::kTokens < 16 && first >= S::kTokens) break;
+        const char* from = sources.rate + (static_cast<std::int64_t>(begin + i) * a.angles + skipped) * 4;
+        copy_async(shared + pair_offset<S>(first + i, panel * 32 + pair), from, valid);
+      }
+    } else {
+      const int pair = p.warp * 8 + p.lane % 8;
+#pragma unroll 1
+      for (int token = p.lane / 8; token < S::kTokens; token += 4) {
+        const bool valid = begin + token < p.tokens && skipped + pair < a.angles;
+        const float* from = a.in.rate + (p.first + begin + token) * a.angles + skipped + pair;
+        copy_async_word(shared + pair_offset<S>(token, panel * 32 + pair), from, valid);
+      }
     }
   }
 }
@@ -205,11 +229,11 @@ __device__ inline void fetch_rates(const Arguments& a, const Place& p, int begin
 template <typename S>
 __device__ inline void turn_angles(const Arguments& a, const Place& p, int half, const Dynamics<S>& dynamics,
                                    char* shared) {
-  constexpr int kEach = S::kTokens / 4, kShared = Dynamics<S>::kEach;
+  constexpr int kEach = S::kTokens / 4, kShared = kTokensALane<S>;
   const int quarter = p.lane / 8;
 #pragma unroll 1
-  for (int first = p.warp * 8; first < turning_pairs(a, half); first += S::kThreads / 32 * 8) {
-    const int pair = first + p.lane % 8, mine = turn_offset<S>(quarter * kEach, pair);
+  for (int first = p.warp * 8; first < turning_pairs(a, half); first += kThreads / 32 * 8) {
+    const int pair = first + p.lane % 8, mine = pair_offset<S>(quarter * kEach, pair);
     // Eight is a multiple of a quarter's tokens, or they of it: the permutation splits.
     const auto place = [&](int i) { return (mine ^ i % 8 << 4) + i * kRowBytes; };
     float angle[kEach];
@@ -264,6 +288,12 @@ __device__ inline void turn_pairs(const float (&bias)[16], const float2 (&turns)
   pairs[0] = {out[0], out[1], out[2], out[3]}, pairs[1] = {out[4], out[5], out[6], out[7]};
 }
 
+/// Where four biases of a panel's tile lie: side by side with those of the other tiles and of the next rank,
+/// with which they are read.
+__device__ inline int bias_piece(int rank, int tile, int j) {
+  return (j * 4 + tile) ^ rank % 2 * 4;
+}
+
 /// One panel of turn_rows.
 template <typename S, int kOperands, bool kRotates>
 __device__ inline void turn_panel(int half, int panel, char* shared) {
@@ -273,9 +303,8 @@ __device__ inline void turn_panel(int half, int panel, char* shared) {
   float add[kOperands][16];
 #pragma unroll
   for (int j = 0; j < kOperands * 4; ++j) {
-    const int from =
-        (j / 4 * S::kRanks + mine.rank) * kWidth + half * kColumns + panel * kPanel + mine.tile * 16;
-    const float4 four = at<float4>(shared, M::bias + (from + j % 4 * 4) * 4);
+    const int from = (j / 4 * S::kRanks + mine.rank) * kWidth + half * kColumns + panel * kPanel;
+    const float4 four = at<float4>(shared, M::bias + from * 4 + bias_piece(mine.rank, mine.tile, j % 4) * 16);
     float(&to)[16] = add[j / 4];
     to[j % 4 * 4] = four.x, to[j % 4 * 4 + 1] = four.y, to[j % 4 * 4 + 2] = four.z,
                to[j % 4 * 4 + 3] = four.w;
@@ -295,7 +324,7 @@ __device__ inline void turn_panel(int half, int panel, char* shared) {
       for (int operand = 0; operand < kOperands; ++operand)
         pairs[operand][j] = at<uint4>(shared, place(operand, j));
       if constexpr (kRotates) {
-        const int turn = piece_offset(token, 2 * mine.tile) ^ j << 4;
+        const int turn = turn_offset<S>(token, 2 * mine.tile) ^ j << 4;
         const uint4 four = at<uint4>(shared, M::turns + panel * M::kTurnsPanel + turn);
         const std::uint32_t words[4] = {four.x, four.y, four.z, four.w};
 #pragma unroll
@@ -325,25 +354,19 @@ __device__ inline void turn_rows(const Arguments& a, int half, char* shared) {
   }
 }
 
-/// MIMO's values: x of a row's token times mimo_x of its rank, for this warp group's slice.
+/// MIMO's values: x of a row's token times mimo_x of its rank.
 template <typename S>
-__device__ inline void spread_values(const Arguments& a, const Place& p, char* shared) {
-  constexpr int kPieces = S::kSlice / 8, kStep = kGroupThreads / kPieces, kEach = kRows / kStep;
+__device__ inline void spread_values(char* shared) {
+  constexpr int kPieces = S::kSlice / 8, kStep = kThreads / kPieces, kEach = kRows / kStep;
   static_assert(kStep % S::kRanks == 0);
-  const int thread = threadIdx.x % kGroupThreads, piece = thread % kPieces, first = thread / kPieces;
-  const int r = first % S::kRanks;
-  float scale[8] = {};
-  if (r < a.rank) {
-    const float* from =
-        a.parameters.mimo_x + (p.head * a.rank + r) * a.headdim + p.slice * S::kSlice + piece * 8;
-#pragma unroll
-    for (int i = 0; i < 8; ++i) scale[i] = from[i];
-  }
+  const int piece = threadIdx.x % kPieces, first = threadIdx.x / kPieces;
+  const int from = Memory<S>::scales + first % S::kRanks * S::kSlice * 4 + piece * 16;
+  const float4 low = at<float4>(shared, from), high = at<float4>(shared, from + S::kSlice * 2);
+  const float scale[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
   uint4 x[kEach];
 #pragma unroll
   for (int i = 0; i < kEach; ++i) {
-    const int token = (first + i * kStep) / S::kRanks;
-    x[i] = at<uint4>(shared, Memory<S>::x + p.slice * kKeysPanel + piece_offset(token, piece));
+    x[i] = at<uint4>(shared, Memory<S>::x + piece_offset((first + i * kStep) / S::kRanks, piece));
   }
 #pragma unroll
   for (int i = 0; i < kEach; ++i) {
@@ -353,30 +376,35 @@ __device__ inline void spread_values(const Arguments& a, const Place& p, char* s
     for (int j = 0; j < 4; ++j) {
       out[j] = pack_bf16(low_bf16(in[j]) * scale[2 * j], high_bf16(in[j]) * scale[2 * j + 1]);
     }
-    at<uint4>(shared, Memory<S>::v + p.slice * kKeysPanel + piece_offset(first + i * kStep, piece)) = {
-        out[0], out[1], out[2], out[3]};
+    at<uint4>(shared, Memory<S>::v + piece_offset(first + i * kStep, piece)) = {out[0], out[1], out[2],
+                                                                                out[3]};
   }
 }
 
 /// The head's parameters that every chunk needs, to shared memory, zeros where there is no n or rank: the
-/// biases in its order of columns, mimo_z and mimo_o by pairs of P.
+/// biases in its order of columns; half of mimo_z and mimo_o by pairs of P; mimo_x as spread_values reads it.
 template <typename S>
 __device__ inline void load_parameters(const Arguments& a, const Place& p, char* shared) {
   constexpr int kWidth = S::kHalves * kColumns;
-  for (int i = threadIdx.x; i < 2 * S::kRanks * kWidth; i += S::kThreads) {
-    const int column = i % kWidth, r = i / kWidth % S::kRanks;
+  for (int i = threadIdx.x; i < 2 * S::kRanks * kWidth; i += kThreads) {
+    const int column = i % kWidth, r = i / kWidth % S::kRanks, in_panel = column % kPanel;
     const float* from = i / kWidth < S::kRanks ? a.parameters.B_bias : a.parameters.C_bias;
     const bool valid = column < a.d_state && r < a.rank;
-    at<float>(shared, Memory<S>::bias + i * 4) =
+    const int to = i - in_panel + bias_piece(r, in_panel / 16, in_panel % 16 / 4) * 4 + in_panel % 4;
+    at<float>(shared, Memory<S>::bias + to * 4) =
         valid ? from[(p.head * a.rank + r) * a.d_state + state_index<S>(column, a.d_state)] : 0;
   }
   if constexpr (S::kMimo) {
-    constexpr int kPairsP = S::kGroups * S::kSlice / 2;
-    for (int i = threadIdx.x; i < S::kRanks * kPairsP; i += S::kThreads) {
-      const int r = i / kPairsP, pair = i % kPairsP, from = (p.head * a.rank + r) * a.headdim + pair * 2;
-      const float *z = a.parameters.mimo_z + from, *o = a.parameters.mimo_o + from;
-      at<float4>(shared, Memory<S>::gates + r * Memory<S>::kGatePitch + pair * 16) =
-          r < a.rank ? float4{z[0], z[1], o[0], o[1]} : float4{};
+    for (int i = threadIdx.x; i < S::kRanks * S::kSlice; i += kThreads) {
+      const int r = i / S::kSlice, value = i % S::kSlice;
+      const std::int64_t from = (p.head * a.rank + r) * a.headdim + p.slice + value;
+      const bool valid = r < a.rank;
+      const int gate = Memory<S>::gates + r * Memory<S>::kGatePitch + value / 2 * 16 + value % 2 * 4;
+      at<float>(shared, gate) = valid ? 0.5f * a.parameters.mimo_z[from] : 0;
+      at<float>(shared, gate + 8) = valid ? a.parameters.mimo_o[from] : 0;
+      const int scale = value / 8 * 4 + value % 8 / 4 * (S::kSlice / 2) + value % 4;
+      at<float>(shared, Memory<S>::scales + (r * S::kSlice + scale) * 4) =
+          valid ? a.parameters.mimo_x[from] : 0;
     }
   }
 }

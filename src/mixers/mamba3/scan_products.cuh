@@ -31,11 +31,11 @@ struct State {
 };
 template <typename S>
 __device__ inline int state_tile(const Place& p) {
-  return p.row_warp % S::kTilesP;
+  return S::kTilesP == 4 ? p.warp : p.warp % S::kTilesP;
 }
 template <typename S>
 __device__ inline int state_column(const Place& p) {
-  return p.row_warp / S::kTilesP * S::kTilesN * 8;
+  return S::kTilesP == 4 ? 0 : p.warp / S::kTilesP * S::kTilesN * 8;
 }
 
 /// score += q k, y += q h over a half's columns. Keys behind a warp's rows are left out.
@@ -43,7 +43,7 @@ template <typename S>
 __device__ inline void read_out(const Place& p, std::uint32_t q, std::uint32_t k, std::uint32_t h,
                                 Rows<S>& rows) {
   const TileLanes lanes(p.lane);
-  q += p.row_warp * 16 * kRowBytes + lanes.rows_first;
+  q += p.warp * 16 * kRowBytes + lanes.rows_first;
   k += lanes.pieces_first, h += lanes.pieces_first;
 #pragma unroll
   for (int step = 0; step < kColumns / 16; ++step) {
@@ -52,7 +52,7 @@ __device__ inline void read_out(const Place& p, std::uint32_t q, std::uint32_t k
     load_tiles(left, (q ^ piece) + panel * kKeysPanel);
 #pragma unroll
     for (int i = 0; i < kRows / 16; ++i) {
-      if (i > p.row_warp) break;
+      if (i > p.warp) break;
       load_tiles(right, (k ^ piece) + panel * kKeysPanel + i * 16 * kRowBytes);
       multiply_add(rows.score[2 * i], left, right[0], right[1]);
       multiply_add(rows.score[2 * i + 1], left, right[2], right[3]);
@@ -79,7 +79,7 @@ __device__ inline void add_values(const Place& p, std::uint32_t v, Rows<S>& rows
   v += TileLanes(p.lane).rows_first;
 #pragma unroll
   for (int step = 0; step < kRows / 16; ++step) {
-    if (step > p.row_warp) break;
+    if (step > p.warp) break;
     std::uint32_t left[4], right[4];
     pack_scores(rows.score[2 * step], rows.score[2 * step + 1], left);
 #pragma unroll
@@ -135,12 +135,12 @@ __device__ inline void add_keys(const Place& p, std::uint32_t k, std::uint32_t v
 /// The state of a half, as bf16, to shared memory.
 template <typename S>
 __device__ inline void share_state(const Place& p, const float (&h)[S::kTilesN][4], char* shared) {
-  const int row = state_tile<S>(p) * 16 + p.lane / 4, first = state_column<S>(p) / 8;
-  const int to = Memory<S>::h + p.slice * 2 * S::kStatePanel + p.lane % 4 * 4;
+  const int first = state_column<S>(p) / 8;
+  const int mine = here(piece_offset(state_tile<S>(p) * 16 + p.lane / 4, 0) + p.lane % 4 * 4);
 #pragma unroll
   for (int i = 0; i < S::kTilesN; ++i) {
     const int tile = first + i;
-    const int offset = to + tile / 8 * S::kStatePanel + piece_offset(row, tile % 8);
+    const int offset = Memory<S>::h + tile / 8 * S::kStatePanel + (mine ^ tile % 8 << 4);
     at<std::uint32_t>(shared, offset) = pack_bf16(h[i][0], h[i][1]);
     at<std::uint32_t>(shared, offset + 8 * kRowBytes) = pack_bf16(h[i][2], h[i][3]);
   }
@@ -152,18 +152,18 @@ __device__ inline void share_state(const Place& p, const float (&h)[S::kTilesN][
 template <typename S>
 __device__ inline void weigh(const Place& p, float D, char* shared, Rows<S>& rows) {
   constexpr float kNever = -1.0f / 0.0f;
-  const int row = p.lane / 4, column = p.lane % 4 * 2;
+  const int row = here(p.lane / 4), column = p.lane % 4 * 2, warp = here(p.warp);
   float upto[2], own[2];
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    const int token = (p.row_warp * 16 + r * 8 + row) / S::kRanks;
+    const int token = (p.warp * 16 + r * 8 + row) / S::kRanks;
     upto[r] = at<float>(shared, Memory<S>::reach + token * 4),
     own[r] = at<float>(shared, Memory<S>::own + token * 4);
   }
 #pragma unroll
   for (int i = 0; i < kRows / 8; ++i) {
     // Of 16 rows and 16 columns on the diagonal, two quarters of 8 x 8 lie on it themselves.
-    const bool earlier = i / 2 < p.row_warp, here = i / 2 == p.row_warp;
+    const bool earlier = i / 2 < warp, now = i / 2 == warp;
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
       const int other = (column + j) / S::kRanks, mine = row / S::kRanks;
@@ -172,11 +172,11 @@ __device__ inline void weigh(const Place& p, float D, char* shared, Rows<S>& row
       for (int r = 0; r < 2; ++r) {
         float& score = rows.score[i][2 * r + j];
         const bool on_diagonal = r == i % 2;
-        const bool visible = earlier | (here & (on_diagonal ? other < mine : r > i % 2));
+        const bool visible = earlier | (now & (on_diagonal ? other < mine : r > i % 2));
         float weight = exp2_fast((visible ? upto[r] : kNever) - key);
-        if (on_diagonal) weight = here & (other == mine) ? own[r] : weight;
+        if (on_diagonal) weight = now & (other == mine) ? own[r] : weight;
         score *= weight;
-        if (on_diagonal) score += here & (column + j == row) ? D : 0;
+        if (on_diagonal) score += now & (column + j == row) ? D : 0;
       }
     }
   }

@@ -9,7 +9,7 @@ namespace mamba3::cuda::scan {
 /// Calls visit(value, p, column) for each of a lane's values of the state: its place among P and its column.
 template <typename S, typename Visit>
 __device__ inline void each_value(const Place& place, State<S>& state, const Visit& visit) {
-  const int first = place.slice * S::kSlice + state_tile<S>(place) * 16 + place.lane / 4;
+  const int first = place.slice + state_tile<S>(place) * 16 + place.lane / 4;
 #pragma unroll
   for (int half = 0; half < S::kHalves; ++half) {
 #pragma unroll
@@ -38,7 +38,7 @@ __device__ inline void load_state(const Arguments& a, const Place& p, State<S>& 
   each_value<S>(p, state, [&](float& value, int at_p, int column) {
     value = column < a.d_state ? h[state_index<S>(column, a.d_state) * a.wide_p + at_p] : 0;
   });
-  for (int s = threadIdx.x; s < a.angles; s += S::kThreads) {
+  for (int s = threadIdx.x; s < a.angles; s += kThreads) {
     const float theta = from[a.theta + p.head * a.angles + s];
     at<float>(shared, Memory<S>::theta + s * 4) = wrap_angle(theta);
   }
@@ -66,8 +66,9 @@ __device__ inline void store_state(const Arguments& a, const Place& p, State<S>&
   each_value<S>(p, state, [&](float& value, int at_p, int column) {
     if (column < a.d_state) h[state_index<S>(column, a.d_state) * a.wide_p + at_p] = value;
   });
+  if (p.slice > 0) return;
   const auto theta = [&](int s) { return at<float>(shared, Memory<S>::theta + s * 4); };
-  for (int s = threadIdx.x; s < a.angles; s += S::kThreads) {
+  for (int s = threadIdx.x; s < a.angles; s += kThreads) {
     const float angle = theta(s) < 0 ? theta(s) + kTwoPi : theta(s);
     to[a.theta + p.head * a.angles + s] = to[a.start + p.head * a.angles + s] = angle;
   }
@@ -75,7 +76,7 @@ __device__ inline void store_state(const Arguments& a, const Place& p, State<S>&
   float* k = to + a.tokens + p.head * a.head_tokens;
   const __nv_bfloat16* B = a.in.B + last * a.in.bc_stride + p.group * a.d_state;
 #pragma unroll 1
-  for (int i = threadIdx.x; i < a.rank * a.d_state / 2; i += S::kThreads) {
+  for (int i = threadIdx.x; i < a.rank * a.d_state / 2; i += kThreads) {
     const int r = i / (a.d_state / 2), pair = i % (a.d_state / 2);
     const int n = state_index<S>(2 * pair, a.d_state), m = state_index<S>(2 * pair + 1, a.d_state);
     const float* bias = a.parameters.B_bias + (p.head * a.rank + r) * a.d_state;
@@ -87,8 +88,7 @@ __device__ inline void store_state(const Arguments& a, const Place& p, State<S>&
     k[r * a.wide_n + m] = first * sine + second * cosine;
   }
   const __nv_bfloat16* x = a.in.x + last * a.in.zx_stride + p.head * a.headdim;
-  for (int i = threadIdx.x; i < a.headdim; i += S::kThreads)
-    k[a.rank * a.wide_n + i] = __bfloat162float(x[i]);
+  for (int i = threadIdx.x; i < a.headdim; i += kThreads) k[a.rank * a.wide_n + i] = __bfloat162float(x[i]);
 }
 
 /// A head's part of a slot: the state as its lanes hold it, one float4 a tile and lane; what its angles turn
@@ -101,8 +101,9 @@ struct Slot {
 
   __device__ Slot(const Arguments& a, const Place& p, int index) {
     float* values = a.slots + ((p.slot + index) * a.heads + p.head) * a.slot_size;
-    tiles = reinterpret_cast<float4*>(values) + p.warp * (S::kHalves * S::kTilesN * 32) + p.lane;
-    theta = values + S::kHalves * kColumns * S::kGroups * S::kSlice, log_decay = theta + a.angles;
+    tiles = reinterpret_cast<float4*>(values + p.slice * S::kHalves * kColumns);
+    tiles += p.warp * (S::kHalves * S::kTilesN * 32) + p.lane;
+    theta = values + S::kHalves * kColumns * a.headdim, log_decay = theta + a.angles;
   }
 };
 
@@ -115,7 +116,7 @@ __device__ inline void store_slot(const Arguments& a, const Place& p, int index,
     const float(&h)[4] = state.h[i / S::kTilesN][i % S::kTilesN];
     to.tiles[i * 32] = {h[0], h[1], h[2], h[3]};
   }
-  for (int s = threadIdx.x; s < a.angles; s += S::kThreads)
+  for (int s = threadIdx.x; s < a.angles; s += kThreads)
     to.theta[s] = at<float>(shared, Memory<S>::theta + s * 4);
   if (threadIdx.x == 0) *to.log_decay = log_decay;
 }
@@ -143,7 +144,7 @@ __device__ inline void gather_slots(const Arguments& a, const Place& p, State<S>
       to[3] = decay * to[3] + h.z * sine + h.w * cosine;
     }
     __syncthreads();
-    for (int s = threadIdx.x; s < a.angles; s += S::kThreads) {
+    for (int s = threadIdx.x; s < a.angles; s += kThreads) {
       float& theta = at<float>(shared, Memory<S>::theta + s * 4);
       theta = wrap_angle(theta + from.theta[s]);
     }

@@ -14,12 +14,13 @@ constexpr bool kByGroup = kWarpgroupProducts&& S::kSlice == 64;
 /// Starts score += q k and y += q h.
 template <typename S>
 __device__ inline void start_reading(std::uint32_t q, std::uint32_t k, std::uint32_t h, Rows<S>& rows) {
-  const std::uint64_t left = describe(q, 0), keys = describe(k, 0), state = describe(h, 0);
+  const SharedMatrix queries(q, 0), keys(k, 0), state(h, 0);
 #pragma unroll
   for (int step = 0; step < kColumns / 16; ++step) {
-    const std::uint64_t panel = step / 4 * kKeysPanel >> 4, piece = step % 4 * 32 >> 4;
-    multiply_add_group(rows.score, left + panel + piece, keys + panel + piece);
-    multiply_add_group(rows.y, left + panel + piece, state + panel + piece);
+    const int skipped = step / 4 * kKeysPanel + step % 4 * 32;
+    const SharedMatrix left(queries, skipped);
+    multiply_add_group(rows.score, left, SharedMatrix(keys, skipped));
+    multiply_add_group(rows.y, left, SharedMatrix(state, skipped));
   }
   commit_products();
 }
@@ -28,10 +29,10 @@ __device__ inline void start_reading(std::uint32_t q, std::uint32_t k, std::uint
 template <typename S>
 __device__ inline void start_adding_keys(std::uint32_t k, const std::uint32_t (&left)[kRows / 16][4],
                                          float (&h)[S::kTilesN][4]) {
-  const std::uint64_t keys = describe(k, kKeysPanel);
+  const SharedMatrix keys(k, kKeysPanel);
 #pragma unroll
   for (int step = 0; step < kRows / 16; ++step) {
-    multiply_add_group(h, left[step], keys + (step * 16 * kRowBytes >> 4));
+    multiply_add_group(h, left[step], SharedMatrix(keys, step * 16 * kRowBytes));
   }
   commit_products();
 }
@@ -44,12 +45,12 @@ __device__ inline void start_adding_values(std::uint32_t v, Rows<S>& rows) {
   for (int step = 0; step < kRows / 16; ++step) {
     pack_scores(rows.score[2 * step], rows.score[2 * step + 1], left[step]);
   }
-  const std::uint64_t values = describe(v, 0);
+  const SharedMatrix values(v, 0);
   hold(left), hold(rows.y);
   fence_products();
 #pragma unroll
   for (int step = 0; step < kRows / 16; ++step) {
-    multiply_add_group(rows.y, left[step], values + (step * 16 * kRowBytes >> 4));
+    multiply_add_group(rows.y, left[step], SharedMatrix(values, step * 16 * kRowBytes));
   }
   commit_products();
 }
