@@ -1,12 +1,12 @@
 // One step of a warp for each type of weights: 16 rows of W from a stage, times the activations.
 //
 // A thread's place in mma.m16n8k16: it holds values of the rows g and g + 8 of W, and of column g of the
-// activations, for the inputs that its quad's thread t has (Order, thin_input.cuh). Quantized values become
-// integers in float16, which is exact; their scales multiply float32 sums, but for the 6-bit scales of Q4_K
-// and Q5_K: these multiply the integers, which stay below 2^11 and so exact.
+// activations, for the inputs that its quad's thread t has (Order, thin_activations.cuh). Quantized values
+// become integers in float16, which is exact; their scales multiply float32 sums, but for the 6-bit scales of
+// Q4_K and Q5_K: these multiply the integers, which stay below 2^11 and so exact.
 #pragma once
 
-#include "ops/linear/thin_input.cuh"
+#include "ops/linear/thin_activations.cuh"
 #include "ops/linear/thin_stage.cuh"
 
 namespace mamba3::cuda::thin {

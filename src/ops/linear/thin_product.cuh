@@ -1,10 +1,9 @@
 // The kernel of the thin products, and its launch.
 //
-// A block has 16 outputs at a time (a tile), its eight warps share the inputs: warp w takes the steps w, w +
-// 8,
-// ... of the tile's rows, multiplies by matrix units, and the warps' sums meet in shared memory, always in
-// the same order. Each warp fetches its own weights several steps ahead, over the ends of tiles, and before
-// the kernel in front has ended: no warp waits for another one but where sums meet.
+// A tile is 16 outputs. Some warps of a block, a group, share a tile's inputs, multiply by matrix units, and
+// their sums meet in shared memory, always in the same order. Each warp fetches its own weights several steps
+// ahead, over the ends of tiles, and before the kernel in front has ended: no warp waits for another one but
+// where the activations come in and where sums meet.
 #pragma once
 
 #include <algorithm>
@@ -17,48 +16,66 @@ namespace mamba3::cuda::thin {
 
 /// Where things lie in a block's shared memory, in bytes.
 struct SharedLayout {
-  int steps, padded;               ///< steps of a row, and its inputs filled up to them
-  int values, sums, partial, end;  ///< the ring comes first
+  int steps, padded;                      ///< steps of a row, and its inputs filled up to them
+  int values, sums, partial, pairs, end;  ///< the ring comes first
 
-  __host__ __device__ SharedLayout(DType type, bool with_sums, int cols, int rows, int stages) {
+  __host__ __device__ SharedLayout(DType type, bool with_sums, int cols, int rows, int stages, int turns) {
     const int inputs = inputs_of(type), column_tiles = rows > 8 ? 2 : 1;
     steps = (cols + inputs - 1) / inputs;
     padded = steps * inputs;
     values = kWarps * stages * stage_bytes(type);
     sums = values + padded * rows * 2;
     partial = sums + (with_sums ? padded / 256 * rows * 32 : 0);
-    end = partial + 2 * kWarps * column_tiles * kTileRows * 8 * static_cast<int>(sizeof(float));
+    pairs = partial + turns * kWarps * column_tiles * kTileRows * 8 * static_cast<int>(sizeof(float));
+    end = pairs + static_cast<int>(sizeof(PairSums));
   }
 };
 
-/// A thread's output of a tile. What it is added to is read at once, long before it is needed.
-class Output {
+/// A tile's outputs, shared among the threads of its group.
+template <int kColumnTiles>
+class TileOutput {
  public:
-  __device__ Output(const Arguments& a, const TileRows& rows)
-      : n_(threadIdx.x / kTileRows), i_(threadIdx.x % kTileRows) {
-    const Segment& s = rows.segment;
-    m_ = rows.tile * s.step + i_ / 8 * s.second + i_ % 8;
-    mine_ = n_ < a.rows && m_ < s.rows && !(s.swiglu && i_ >= 8);
-    old_ = mine_ ? old_output(s, n_, m_) : 0.0f;
-  }
-  /// Adds up the warps' sums. partial: [kWarps][column tile][16][8].
-  template <int kColumnTiles>
-  __device__ void store(const Segment& s, const RowNorm* norms, const float* partial) const {
-    if (!mine_) return;
-    const auto total = [&](int row) {
-      float sum = 0;
-      for (int w = 0; w < kWarps; ++w) {
-        sum += partial[((w * kColumnTiles + n_ / 8) * kTileRows + row) * 8 + n_ % 8];
-      }
-      return sum * norms[n_].down;
-    };
-    const float value = total(i_);
-    put_output(s, n_, m_, s.swiglu ? value * silu(total(i_ + 8)) : old_ + value);
+  /// What a thread's first output is added to is read at once, long before it is needed.
+  __device__ TileOutput(const Arguments& a, const TileRows& rows, const WarpWork& work)
+      : a_(a), rows_(rows), work_(work), first_(work.slice * 32 + threadIdx.x % 32), old_(old(first_)) {}
+
+  /// Adds up the warps' sums and stores. partial: [kWarps][column tile][16][8].
+  __device__ void store(const RowNorm* norms, const float* partial) const {
+    const Segment& s = rows_.segment;
+    partial += work_.group * work_.splits * kColumnTiles * kTileRows * 8;
+    for (int at = first_; at < a_.rows * kTileRows; at += work_.splits * 32) {
+      if (!exists(at)) continue;
+      const int n = at / kTileRows, i = at % kTileRows;
+      const auto total = [&](int row) {
+        float sum = 0;
+        for (int w = 0; w < work_.splits; ++w) {
+          sum += partial[((w * kColumnTiles + n / 8) * kTileRows + row) * 8 + n % 8];
+        }
+        return sum * norms[n].down;
+      };
+      const float value = s.swiglu ? total(i) * silu(total(i + 8)) : total(i);
+      put_output(s, n, output(i), (at == first_ ? old_ : old(at)) + value);
+    }
   }
 
  private:
-  int n_, i_, m_;
-  bool mine_;
+  __device__ int output(int i) const {
+    const Segment& s = rows_.segment;
+    return rows_.tile * s.step + i / 8 * s.second + i % 8;
+  }
+  __device__ bool exists(int at) const {
+    const Segment& s = rows_.segment;
+    const int i = at % kTileRows;
+    return at / kTileRows < a_.rows && output(i) < s.rows && !(s.swiglu && i >= 8);
+  }
+  __device__ float old(int at) const {
+    return exists(at) ? old_output(rows_.segment, at / kTileRows, output(at % kTileRows)) : 0.0f;
+  }
+
+  const Arguments& a_;
+  const TileRows& rows_;
+  const WarpWork& work_;
+  int first_;
   float old_;
 };
 
@@ -67,30 +84,33 @@ __global__ void __launch_bounds__(kThreads, 2) product(const __grid_constant__ A
   using D = Decoder<kType>;
   extern __shared__ __align__(128) std::byte shared[];
   __shared__ RowNorm norms[kMostThinRows];
-  const SharedLayout layout(kType, D::kSums, a.cols, a.rows, a.stages);
+  const SharedLayout layout(kType, D::kSums, a.cols, a.rows, a.stages, a.turns);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   auto* partial = reinterpret_cast<float*>(shared + layout.partial);
-  auto* statistics = reinterpret_cast<Statistics*>(partial);
+  auto& statistics = *reinterpret_cast<Statistics*>(partial);
+  auto& pair_sums = *reinterpret_cast<PairSums*>(shared + layout.pairs);
 
-  WeightStream<kType> weights(a, shared + warp * a.stages * stage_bytes(kType), warp, layout.steps);
-  PairWork<float, T, kPiece> pairs(a);
+  const WarpWork work(warp, a.splits);
+  WeightStream<kType> weights(a, shared + warp * a.stages * stage_bytes(kType), work, layout.steps);
+  FirstPair<float, kPiece> pair(a, pair_sums);
   const NormWeights<T, kPiece> norm_weights(a, threadIdx.x * kPiece);
-  let_dependents_start();
   wait_for_previous_kernel();
-  find_statistics<T, D::kHalf, kPiece>(a, *statistics);
-  stage_input<T, D::kHalf, D::kOrder, D::kSums>(a, norm_weights, *statistics, norms, layout.padded,
+  find_statistics<T, D::kHalf, kPiece>(a, statistics);
+  stage_input<T, D::kHalf, D::kOrder, D::kSums>(a, norm_weights, statistics, pair, norms, layout.padded,
                                                 shared + layout.values, shared + layout.sums);
-  pairs.run(norms, norm_weights, partial);
+  // Not earlier: now the kernel before is gone from every multiprocessor, and the next one's blocks spread
+  // evenly; nor do its weights hold up the activations.
+  let_dependents_start();
 
   const Activations<kColumnTiles> x(shared + layout.values, shared + layout.sums, a.rows);
   constexpr int kPartial = kWarps * kColumnTiles * kTileRows * 8;
-  for (int tile = blockIdx.x, turn = 1; tile < a.tiles; tile += gridDim.x, turn ^= 1) {
+  for (int tile = work.first_tile(), turn = 0; tile < a.tiles; tile += work.tile_stride(), turn ^= 1) {
     const Segment& s = segment_of(a.segment, a.segments, tile);
     const TileRows rows{s, tile - s.first_tile};
-    const Output output(a, rows);
+    const TileOutput<kColumnTiles> output(a, rows, work);
     const int own[2] = {rows.row(0, lane / 4), rows.row(1, lane / 4)};
     float sum[kColumnTiles][4] = {};
-    for (int step = warp; step < layout.steps; step += kWarps) {
+    for (int step = work.slice; step < layout.steps; step += work.splits) {
       D::add(weights.wait(), x, step, own, a.cols / planes_of(kType).elements, sum);
       weights.advance();
     }
@@ -100,9 +120,14 @@ __global__ void __launch_bounds__(kThreads, 2) product(const __grid_constant__ A
       to[lane] = {sum[c][0], sum[c][1]};
       to[lane + 32] = {sum[c][2], sum[c][3]};
     }
-    __syncthreads();
-    output.store<kColumnTiles>(s, norms, of_turn);
+    meet(1 + work.group, work.splits * 32);
+    output.store(norms, of_turn);
   }
+  if (a.pairs == 0) return;
+  pair.store(norms);
+  if (blockIdx.x + gridDim.x >= a.pairs) return;
+  __syncthreads();
+  multiply_pairs<float, T, kPiece>(a, blockIdx.x + gridDim.x, norms, pair_sums);
 }
 
 /// What the device offers a block.
@@ -160,24 +185,34 @@ inline Arguments rows_of(Arguments a, int first, int rows) {
   return a;
 }
 
+/// Tiles are split among so many warps that about this many have work, those of 128 multiprocessors: where
+/// there are more tiles, fewer sums meet. Not the device's own number, for an output's bits depend on it.
+inline constexpr int kWarpsOfDevice = 128 * kWarps;
+
 /// As many stages as leave room for a block of the next kernel, which has fetched its first weights when this
 /// one ends. A multiprocessor's share of the memory's rate times the latency is about 25 KB, two stages; the
 /// rest bridges the gap between kernels. A device with little shared memory takes the rows in two launches.
 template <DType kType, typename T>
 void launch_product(const Arguments& a, bool dependent, cudaStream_t stream) {
   const Limits limits = Limits::of_device();
-  const auto need = [&](int rows, int stages) {
-    return SharedLayout(kType, Decoder<kType>::kSums, a.cols, rows, stages).end;
+  const int steps = SharedLayout(kType, false, a.cols, 1, 1, 1).steps;
+  int rows = a.rows, splits = 1;
+  while (splits < kWarps && 2 * splits <= steps && a.tiles * splits < kWarpsOfDevice) splits *= 2;
+  const int blocks =
+      std::min(limits.multiprocessors, std::max((a.tiles * splits + kWarps - 1) / kWarps, a.pairs));
+  const int turns = a.tiles * splits <= blocks * kWarps ? 1 : 2;
+  const auto need = [&](int part, int stages) {
+    return SharedLayout(kType, Decoder<kType>::kSums, a.cols, part, stages, turns).end;
   };
-  int rows = a.rows;
   while (rows > 1 && need(rows, 2) > limits.shared) rows = (rows + 1) / 2;
   const int room = need(rows, 2) <= limits.shared_of_two ? limits.shared_of_two : limits.shared;
   int stages = 2;
   while (stages < kMostStages && need(rows, stages + 1) <= std::min(room, limits.shared)) ++stages;
-  const int blocks = std::min(limits.multiprocessors, std::max(a.tiles, a.pairs));
   for (int first = 0; first < a.rows; first += rows) {
     Arguments part = rows_of(a, first, std::min(rows, a.rows - first));
     part.stages = stages;
+    part.splits = splits;
+    part.turns = turns;
     launch(part.rows > 8 ? product<kType, T, 2> : product<kType, T, 1>, part, blocks, need(part.rows, stages),
            dependent, stream);
   }
