@@ -13,8 +13,8 @@ namespace mamba3::cuda::thin {
 /// Values of a row that a thread takes at a time: 16 bytes of bf16.
 inline constexpr int kPiece = 8;
 /// Rows that a thread takes together, so that their loads overlap: 32 registers of values.
-template <typename T>
-inline constexpr int kRowsAtOnce = 16 / sizeof(T);
+template <typename T, int kMostRows>
+inline constexpr int kRowsAtOnce = kMostRows == 1 ? 1 : 16 / sizeof(T);
 
 template <int kWidth>
 struct Piece {
@@ -58,12 +58,10 @@ __device__ inline bool is_normed(const Arguments& a) {
   return std::is_same_v<T, float> && a.input.gain != nullptr;
 }
 
-/// What is summed up, or sought, over a row.
-enum class Statistic { sum, squares, largest };
-
-/// Shared memory for what each warp finds of each row: sums, and one of the other two.
+/// What each warp finds of each row: the sum of its values, and of the squares of what is left without the
+/// mean (LayerNorm).
 struct Statistics {
-  float sum[kMostThinRows][kWarps], other[kMostThinRows][kWarps];
+  float sum[kMostThinRows][kWarps], squares[kMostThinRows][kWarps];
 };
 
 __device__ inline float total_of(const float (&of_warps)[kWarps]) {
@@ -72,86 +70,49 @@ __device__ inline float total_of(const float (&of_warps)[kWarps]) {
   return total;
 }
 
-/// A row's mean for LayerNorm; RMSNorm subtracts none.
-__device__ inline float mean_of(const Arguments& a, const Statistics& found, int n) {
-  return a.input.bias == nullptr ? 0.0f : total_of(found.sum[n]) / static_cast<float>(a.cols);
-}
-
-/// Each thread's values come in the same order whatever the number of rows.
-template <typename T, Statistic kStatistic, int kWidth>
-__device__ void reduce_rows(const Arguments& a, Statistics& found) {
-  constexpr int kRows = kRowsAtOnce<T>;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  for (int first = 0; first < a.rows; first += kRows) {
-    float value[kRows] = {};
-    for (int k = threadIdx.x * kWidth; k < a.cols; k += kThreads * kWidth) {
-      Values<T, kWidth> values[kRows];
-#pragma unroll
-      for (int i = 0; i < kRows; ++i) {
-        if (first + i < a.rows) values[i] = read_values<kWidth>(row_of<T>(a, first + i) + k);
-      }
-#pragma unroll
-      for (int i = 0; i < kRows; ++i) {
-        if (first + i >= a.rows) break;
-        const float mean = kStatistic == Statistic::squares ? mean_of(a, found, first + i) : 0;
-        for (const float x : values[i].floats().v) {
-          if constexpr (kStatistic == Statistic::sum) value[i] += x;
-          if constexpr (kStatistic == Statistic::squares) value[i] += (x - mean) * (x - mean);
-          if constexpr (kStatistic == Statistic::largest) value[i] = fmaxf(value[i], fabsf(x));
-        }
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      if (first + i >= a.rows) break;
-      const float of_warp = kStatistic == Statistic::largest ? warp_max(value[i]) : warp_sum(value[i]);
-      if (lane == 0) {
-        (kStatistic == Statistic::sum ? found.sum : found.other)[first + i][warp] = of_warp;
-      }
-    }
-  }
-  __syncthreads();
-}
-
-/// Finds what the norm, or the scale of float16 activations, needs to know of the rows.
-template <typename T, bool kHalf, int kWidth>
-__device__ void find_statistics(const Arguments& a, Statistics& found) {
-  if (is_normed<T>(a)) {
-    if (a.input.bias != nullptr) reduce_rows<T, Statistic::sum, kWidth>(a, found);
-    reduce_rows<T, Statistic::squares, kWidth>(a, found);
-  } else if constexpr (kHalf) {
-    reduce_rows<T, Statistic::largest, kWidth>(a, found);
-  }
-}
-
-/// u = (x - mean) factor gain + bias. Float16 activations are `up` u, and their products' sums times `down`.
+/// LayerNorm is (x - mean) factor gain + bias. RMSNorm's factor comes after the product, when the squares are
+/// summed up: till then it is x gain.
 struct RowNorm {
-  float mean = 0, factor = 1, up = 1, down = 1;
+  float mean = 0, factor = 1;
 };
 
-/// Float16 activations of a row are brought below 2^10, so that sums of 32 of them are float16 too; by a
-/// power of two, which costs no bit. A normed row needs no look at its values: 32 of them sum up to at most
-/// sqrt(32 cols) times the gain, and a sixteenth of that fits for any sane gain.
-__device__ inline void choose_scale(const float (&largest_of_warps)[kWarps], RowNorm& norm) {
-  float largest = 0;
-  for (const float value : largest_of_warps) largest = fmaxf(largest, value);
-  const int exponent = static_cast<int>(__float_as_uint(largest) >> 23);
-  const int up = max(1, min(253, 263 - exponent));
-  norm.up = __uint_as_float(static_cast<std::uint32_t>(up) << 23);
-  norm.down = __uint_as_float(static_cast<std::uint32_t>(254 - up) << 23);
+template <typename T>
+__device__ inline bool is_layer_norm(const Arguments& a) {
+  return is_normed<T>(a) && a.input.bias != nullptr;
+}
+__device__ inline float inverse_deviation(const Arguments& a, const Statistics& found, int n) {
+  return rsqrtf(total_of(found.squares[n]) / static_cast<float>(a.cols) + a.input.eps);
+}
+template <typename T>
+__device__ inline RowNorm norm_of(const Arguments& a, const Statistics& found, int n) {
+  if (!is_layer_norm<T>(a)) return {};
+  return {total_of(found.sum[n]) / static_cast<float>(a.cols), inverse_deviation(a, found, n)};
+}
+/// What a row's sums are multiplied by.
+template <typename T>
+__device__ inline float factor_after(const Arguments& a, const Statistics& found, int n) {
+  return is_normed<T>(a) && !is_layer_norm<T>(a) ? inverse_deviation(a, found, n) : 1.0f;
 }
 
-template <typename T, bool kHalf>
-__device__ inline RowNorm norm_of(const Arguments& a, const Statistics& found, int n) {
-  RowNorm norm;
-  if (is_normed<T>(a)) {
-    norm.mean = mean_of(a, found, n);
-    norm.factor = rsqrtf(total_of(found.other[n]) / static_cast<float>(a.cols) + a.input.eps);
-    if (kHalf) norm.up = 0.0625f, norm.down = 16;
-  } else if constexpr (kHalf) {
-    choose_scale(found.other[n], norm);
+/// Sums up x, or with kSquares (x - mean)^2. Each thread's values come in the same order whatever the number
+/// of rows.
+template <typename T, bool kSquares, int kWidth>
+__device__ void reduce_rows(const Arguments& a, Statistics& found) {
+#pragma unroll 1
+  for (int n = 0; n < a.rows; ++n) {
+    const float mean =
+        kSquares && is_layer_norm<T>(a) ? total_of(found.sum[n]) / static_cast<float>(a.cols) : 0.0f;
+    float value = 0;
+#pragma unroll 1
+    for (int k = threadIdx.x * kWidth; k < a.cols; k += kThreads * kWidth) {
+      for (const float x : read_piece<kWidth>(row_of<T>(a, n) + k).v) {
+        value += kSquares ? (x - mean) * (x - mean) : x;
+      }
+    }
+    value = warp_sum(value);
+    if (threadIdx.x % 32 == 0) (kSquares ? found.squares : found.sum)[n][threadIdx.x / 32] = value;
   }
-  return norm;
+  __syncthreads();
 }
 
 /// Gain and bias at some inputs; read before the rows of activations are there.
@@ -164,16 +125,9 @@ struct NormWeights {
     gain = read_piece<kWidth>(a.input.gain + k);
     if (a.input.bias != nullptr) bias = read_piece<kWidth>(a.input.bias + k);
   }
-  /// x becomes `scale` u.
-  __device__ void apply(const Arguments& a, const RowNorm& norm, float scale, Piece<kWidth>& x) const {
-    if (!is_normed<T>(a)) {
-      for (float& v : x.v) v *= scale;
-      return;
-    }
-    const float factor = norm.factor * scale;
-    for (int i = 0; i < kWidth; ++i) x.v[i] = (x.v[i] - norm.mean) * factor * gain.v[i];
-    if (a.input.bias == nullptr) return;
-    for (int i = 0; i < kWidth; ++i) x.v[i] += bias.v[i] * scale;
+  __device__ void apply(const Arguments& a, const RowNorm& norm, Piece<kWidth>& x) const {
+    if (!is_normed<T>(a)) return;
+    for (int i = 0; i < kWidth; ++i) x.v[i] = (x.v[i] - norm.mean) * norm.factor * gain.v[i] + bias.v[i];
   }
 };
 

@@ -40,7 +40,8 @@ struct PairPieces {
 using PairSums = float[kWarps][kMostThinRows][kPairRows];
 
 /// Adds up and stores a pair's outputs, once its sums are all there.
-__device__ inline void store_pair(const Arguments& a, const Segment& s, int pair, const RowNorm* norms,
+template <typename T>
+__device__ inline void store_pair(const Arguments& a, const Segment& s, int pair, const Statistics& found,
                                   const PairSums& sums) {
   const int n = threadIdx.x / kPairRows, i = threadIdx.x % kPairRows, m = pair * s.step + i * s.second;
   if (n >= a.rows || m >= s.rows || (s.swiglu && i == 1)) return;
@@ -49,8 +50,8 @@ __device__ inline void store_pair(const Arguments& a, const Segment& s, int pair
     value[0] += of_warp[n][i];
     value[1] += of_warp[n][1];
   }
-  const float down = norms[n].down;
-  const float out = s.swiglu ? value[0] * down * silu(value[1] * down) : value[0] * down;
+  const float factor = factor_after<T>(a, found, n);
+  const float out = s.swiglu ? value[0] * factor * silu(value[1] * factor) : value[0] * factor;
   put_output(s, n, m, old_output(s, n, m) + out);
 }
 
@@ -80,10 +81,11 @@ class FirstPair {
   __device__ void add(const Piece<kWidth>& u, float (&sum)[kPairRows]) const { pieces_.add(u, sum); }
   __device__ void put(int n, const float (&of_thread)[kPairRows]) { put_pair_sums(n, of_thread, sums_); }
   /// With a barrier since put().
-  __device__ void store(const RowNorm* norms) const {
+  template <typename T>
+  __device__ void store(const Statistics& found) const {
     if (!exists_) return;
     const Segment& s = segment();
-    store_pair(a_, s, pair_ - s.first_tile, norms, sums_);
+    store_pair<T>(a_, s, pair_ - s.first_tile, found, sums_);
   }
 
  private:
@@ -100,32 +102,33 @@ class FirstPair {
 
 /// One pair, from the activations in memory; its rows of activations one after the other.
 template <typename W, typename T, int kWidth>
-__device__ void multiply_pair(const Arguments& a, const Segment& s, int pair, const RowNorm* norms,
+__device__ void multiply_pair(const Arguments& a, const Segment& s, int pair, const Statistics& found,
                               PairSums& sums) {
   const PairRows<W> rows(s, pair, a.cols);
   for (int n = 0; n < a.rows; ++n) {
+    const RowNorm norm = norm_of<T>(a, found, n);
     float sum[kPairRows] = {};
-#pragma unroll 2
+#pragma unroll 1
     for (int k = threadIdx.x * kWidth; k < a.cols; k += kThreads * kWidth) {
       PairPieces<kWidth> w;
       w.read(rows, k);
       Piece<kWidth> u = read_piece<kWidth>(row_of<T>(a, n) + k);
-      NormWeights<T, kWidth>(a, k).apply(a, norms[n], norms[n].up, u);
+      NormWeights<T, kWidth>(a, k).apply(a, norm, u);
       w.add(u, sum);
     }
     put_pair_sums(n, sum, sums);
   }
   __syncthreads();
-  store_pair(a, s, pair, norms, sums);
+  store_pair<T>(a, s, pair, found, sums);
   __syncthreads();
 }
 
 /// A block's pairs from `pair` on.
 template <typename W, typename T, int kWidth>
-__device__ void multiply_pairs(const Arguments& a, int pair, const RowNorm* norms, PairSums& sums) {
+__device__ void multiply_pairs(const Arguments& a, int pair, const Statistics& found, PairSums& sums) {
   for (; pair < a.pairs; pair += gridDim.x) {
     const Segment& s = segment_of(a.segment + a.segments, a.pair_segments, pair);
-    multiply_pair<W, T, kWidth>(a, s, pair - s.first_tile, norms, sums);
+    multiply_pair<W, T, kWidth>(a, s, pair - s.first_tile, found, sums);
   }
 }
 

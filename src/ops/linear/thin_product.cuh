@@ -16,42 +16,61 @@ namespace mamba3::cuda::thin {
 
 /// Where things lie in a block's shared memory, in bytes.
 struct SharedLayout {
-  int steps, padded;                      ///< steps of a row, and its inputs filled up to them
-  int values, sums, partial, pairs, end;  ///< the ring comes first
+  int steps, padded;  ///< steps of a row, and its inputs filled up to them
+  int values, scales, sums, partial, statistics, pairs, end;  ///< the ring comes first
 
-  __host__ __device__ SharedLayout(DType type, bool with_sums, int cols, int rows, int stages, int turns) {
+  template <typename Decoder>
+  static __host__ __device__ SharedLayout of(DType type, int cols, int rows, int stages, int turns) {
     const int inputs = inputs_of(type), column_tiles = rows > 8 ? 2 : 1;
-    steps = (cols + inputs - 1) / inputs;
-    padded = steps * inputs;
-    values = kWarps * stages * stage_bytes(type);
-    sums = values + padded * rows * 2;
-    partial = sums + (with_sums ? padded / 256 * rows * 32 : 0);
-    pairs = partial + turns * kWarps * column_tiles * kTileRows * 8 * static_cast<int>(sizeof(float));
-    end = pairs + static_cast<int>(sizeof(PairSums));
+    SharedLayout at;
+    at.steps = (cols + inputs - 1) / inputs;
+    at.padded = (cols + kScaledInputs - 1) / kScaledInputs * kScaledInputs;
+    const int scaled = at.padded / kScaledInputs * rows;
+    at.values = kWarps * stages * stage_bytes(type);
+    at.sums = at.values + at.padded * rows * 2;
+    at.partial = at.sums + (Decoder::kSums ? scaled * 32 : 0);
+    at.statistics = at.partial + turns * kWarps * column_tiles * kTileRows * 8 * 4;
+    at.pairs = at.statistics + static_cast<int>(sizeof(Statistics));
+    at.scales = at.pairs + static_cast<int>(sizeof(PairSums));
+    at.end = at.scales + (Decoder::kHalf ? scaled * 4 : 0);
+    return at;
   }
 };
 
 /// A tile's outputs, shared among the threads of its group.
-template <int kColumnTiles>
+template <typename T, int kMostRows>
 class TileOutput {
  public:
-  /// What a thread's first output is added to is read at once, long before it is needed.
-  __device__ TileOutput(const Arguments& a, const TileRows& rows, const WarpWork& work)
-      : a_(a), rows_(rows), work_(work), first_(work.slice * 32 + threadIdx.x % 32), old_(old(first_)) {}
+  static constexpr int kColumnTiles = (kMostRows + 7) / 8;
+
+  /// What a thread's first output is added to, and multiplied by, is sought at once, long before it is
+  /// needed.
+  __device__ TileOutput(const Arguments& a, const TileRows& rows, const WarpWork& work,
+                        const Statistics& found)
+      : a_(a),
+        rows_(rows),
+        work_(work),
+        found_(found),
+        first_(work.slice * 32 + threadIdx.x % 32),
+        old_(old(first_)),
+        factor_(exists(first_) ? factor_after<T>(a, found, first_ / kTileRows) : 1) {}
 
   /// Adds up the warps' sums and stores. partial: [kWarps][column tile][16][8].
-  __device__ void store(const RowNorm* norms, const float* partial) const {
+  __device__ void store(const float* partial) const {
     const Segment& s = rows_.segment;
     partial += work_.group * work_.splits * kColumnTiles * kTileRows * 8;
-    for (int at = first_; at < a_.rows * kTileRows; at += work_.splits * 32) {
+#pragma unroll 1
+    for (int at = first_; at < rows() * kTileRows; at += work_.splits * 32) {
       if (!exists(at)) continue;
       const int n = at / kTileRows, i = at % kTileRows;
+      const float factor = at == first_ ? factor_ : factor_after<T>(a_, found_, n);
       const auto total = [&](int row) {
         float sum = 0;
-        for (int w = 0; w < work_.splits; ++w) {
-          sum += partial[((w * kColumnTiles + n / 8) * kTileRows + row) * 8 + n % 8];
+#pragma unroll
+        for (int w = 0; w < kWarps; ++w) {
+          if (w < work_.splits) sum += partial[((w * kColumnTiles + n / 8) * kTileRows + row) * 8 + n % 8];
         }
-        return sum * norms[n].down;
+        return sum * factor;
       };
       const float value = s.swiglu ? total(i) * silu(total(i + 8)) : total(i);
       put_output(s, n, output(i), (at == first_ ? old_ : old(at)) + value);
@@ -59,6 +78,9 @@ class TileOutput {
   }
 
  private:
+  __device__ int rows() const {
+    return kMostRows == 1 ? 1 : a_.rows;
+  }
   __device__ int output(int i) const {
     const Segment& s = rows_.segment;
     return rows_.tile * s.step + i / 8 * s.second + i % 8;
@@ -66,7 +88,7 @@ class TileOutput {
   __device__ bool exists(int at) const {
     const Segment& s = rows_.segment;
     const int i = at % kTileRows;
-    return at / kTileRows < a_.rows && output(i) < s.rows && !(s.swiglu && i >= 8);
+    return at / kTileRows < rows() && output(i) < s.rows && !(s.swiglu && i >= 8);
   }
   __device__ float old(int at) const {
     return exists(at) ? old_output(rows_.segment, at / kTileRows, output(at % kTileRows)) : 0.0f;
@@ -75,19 +97,21 @@ class TileOutput {
   const Arguments& a_;
   const TileRows& rows_;
   const WarpWork& work_;
+  const Statistics& found_;
   int first_;
-  float old_;
+  float old_, factor_;
 };
 
-template <DType kType, typename T, int kColumnTiles>
+template <DType kType, typename T, int kMostRows>
 __global__ void __launch_bounds__(kThreads, 2) product(const __grid_constant__ Arguments a) {
   using D = Decoder<kType>;
+  using X = Activations<kMostRows>;
   extern __shared__ __align__(128) std::byte shared[];
-  __shared__ RowNorm norms[kMostThinRows];
-  const SharedLayout layout(kType, D::kSums, a.cols, a.rows, a.stages, a.turns);
+  const auto layout = SharedLayout::of<D>(kType, a.cols, a.rows, a.stages, a.turns);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const Staged staged = {shared + layout.values, shared + layout.scales, shared + layout.sums};
   auto* partial = reinterpret_cast<float*>(shared + layout.partial);
-  auto& statistics = *reinterpret_cast<Statistics*>(partial);
+  auto& statistics = *reinterpret_cast<Statistics*>(shared + layout.statistics);
   auto& pair_sums = *reinterpret_cast<PairSums*>(shared + layout.pairs);
 
   const WarpWork work(warp, a.splits);
@@ -95,39 +119,51 @@ __global__ void __launch_bounds__(kThreads, 2) product(const __grid_constant__ A
   FirstPair<float, kPiece> pair(a, pair_sums);
   const NormWeights<T, kPiece> norm_weights(a, threadIdx.x * kPiece);
   wait_for_previous_kernel();
-  find_statistics<T, D::kHalf, kPiece>(a, statistics);
-  stage_input<T, D::kHalf, D::kOrder, D::kSums>(a, norm_weights, statistics, pair, norms, layout.padded,
-                                                shared + layout.values, shared + layout.sums);
+  if (is_layer_norm<T>(a)) {
+    reduce_rows<T, false, kPiece>(a, statistics);
+    reduce_rows<T, true, kPiece>(a, statistics);
+  }
+  stage_input<T, kMostRows, D::kHalf, D::kOrder, D::kSums>(a, norm_weights, pair, layout.padded, statistics,
+                                                           staged);
   // Not earlier: now the kernel before is gone from every multiprocessor, and the next one's blocks spread
   // evenly; nor do its weights hold up the activations.
   let_dependents_start();
 
-  const Activations<kColumnTiles> x(shared + layout.values, shared + layout.sums, a.rows);
-  constexpr int kPartial = kWarps * kColumnTiles * kTileRows * 8;
+  const X x(staged, a.rows);
+  constexpr int kPartial = kWarps * X::kColumnTiles * kTileRows * 8;
   for (int tile = work.first_tile(), turn = 0; tile < a.tiles; tile += work.tile_stride(), turn ^= 1) {
     const Segment& s = segment_of(a.segment, a.segments, tile);
     const TileRows rows{s, tile - s.first_tile};
-    const TileOutput<kColumnTiles> output(a, rows, work);
+    const TileOutput<T, kMostRows> output(a, rows, work, statistics);
     const int own[2] = {rows.row(0, lane / 4), rows.row(1, lane / 4)};
-    float sum[kColumnTiles][4] = {};
+    float sum[X::kColumnTiles][4] = {};
+#pragma unroll 1
     for (int step = work.slice; step < layout.steps; step += work.splits) {
-      D::add(weights.wait(), x, step, own, a.cols / planes_of(kType).elements, sum);
+      const std::byte* stage = weights.wait();
+      const int blocks = a.cols / planes_of(kType).elements;
+      if constexpr (D::kHalf) {
+        float part[X::kColumnTiles][4] = {};
+        D::add(stage, x, step, own, blocks, part);
+        x.add_step(step * inputs_of(kType), part, sum);
+      } else {
+        D::add(stage, x, step, own, blocks, sum);
+      }
       weights.advance();
     }
     float* of_turn = partial + turn * kPartial;
-    for (int c = 0; c < kColumnTiles; ++c) {
-      auto* to = reinterpret_cast<float2*>(of_turn + (warp * kColumnTiles + c) * kTileRows * 8);
+    for (int c = 0; c < X::kColumnTiles; ++c) {
+      auto* to = reinterpret_cast<float2*>(of_turn + (warp * X::kColumnTiles + c) * kTileRows * 8);
       to[lane] = {sum[c][0], sum[c][1]};
       to[lane + 32] = {sum[c][2], sum[c][3]};
     }
     meet(1 + work.group, work.splits * 32);
-    output.store(norms, of_turn);
+    output.store(of_turn);
   }
   if (a.pairs == 0) return;
-  pair.store(norms);
+  pair.store<T>(statistics);
   if (blockIdx.x + gridDim.x >= a.pairs) return;
   __syncthreads();
-  multiply_pairs<float, T, kPiece>(a, blockIdx.x + gridDim.x, norms, pair_sums);
+  multiply_pairs<float, T, kPiece>(a, blockIdx.x + gridDim.x, statistics, pair_sums);
 }
 
 /// What the device offers a block.
@@ -143,11 +179,8 @@ struct Limits {
       return value;
     };
     const int reserved = attribute(cudaDevAttrReservedSharedMemoryPerBlock);
-    // norms[] is static.
-    const int fixed = kMostThinRows * static_cast<int>(sizeof(RowNorm));
-    return {attribute(cudaDevAttrMultiProcessorCount),
-            attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) - fixed,
-            attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor) / 2 - reserved - fixed};
+    return {attribute(cudaDevAttrMultiProcessorCount), attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin),
+            attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor) / 2 - reserved};
   }
 };
 
@@ -185,24 +218,20 @@ inline Arguments rows_of(Arguments a, int first, int rows) {
   return a;
 }
 
-/// Tiles are split among so many warps that about this many have work, those of 128 multiprocessors: where
-/// there are more tiles, fewer sums meet. Not the device's own number, for an output's bits depend on it.
-inline constexpr int kWarpsOfDevice = 128 * kWarps;
-
 /// As many stages as leave room for a block of the next kernel, which has fetched its first weights when this
 /// one ends. A multiprocessor's share of the memory's rate times the latency is about 25 KB, two stages; the
 /// rest bridges the gap between kernels. A device with little shared memory takes the rows in two launches.
 template <DType kType, typename T>
 void launch_product(const Arguments& a, bool dependent, cudaStream_t stream) {
   const Limits limits = Limits::of_device();
-  const int steps = SharedLayout(kType, false, a.cols, 1, 1, 1).steps;
+  const int steps = (a.cols + inputs_of(kType) - 1) / inputs_of(kType);
   int rows = a.rows, splits = 1;
-  while (splits < kWarps && 2 * splits <= steps && a.tiles * splits < kWarpsOfDevice) splits *= 2;
+  while (splits < kWarps && 2 * splits <= steps) splits *= 2;
   const int blocks =
       std::min(limits.multiprocessors, std::max((a.tiles * splits + kWarps - 1) / kWarps, a.pairs));
   const int turns = a.tiles * splits <= blocks * kWarps ? 1 : 2;
   const auto need = [&](int part, int stages) {
-    return SharedLayout(kType, Decoder<kType>::kSums, a.cols, part, stages, turns).end;
+    return SharedLayout::of<Decoder<kType>>(kType, a.cols, part, stages, turns).end;
   };
   while (rows > 1 && need(rows, 2) > limits.shared) rows = (rows + 1) / 2;
   const int room = need(rows, 2) <= limits.shared_of_two ? limits.shared_of_two : limits.shared;
@@ -213,8 +242,10 @@ void launch_product(const Arguments& a, bool dependent, cudaStream_t stream) {
     part.stages = stages;
     part.splits = splits;
     part.turns = turns;
-    launch(part.rows > 8 ? product<kType, T, 2> : product<kType, T, 1>, part, blocks, need(part.rows, stages),
-           dependent, stream);
+    const auto kernel = part.rows == 1  ? product<kType, T, 1>
+                        : part.rows > 8 ? product<kType, T, 16>
+                                        : product<kType, T, 8>;
+    launch(kernel, part, blocks, need(part.rows, stages), dependent, stream);
   }
 }
 
