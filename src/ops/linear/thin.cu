@@ -7,17 +7,13 @@ namespace {
 
 template <typename W, typename T, int kWidth>
 __global__ void __launch_bounds__(kThreads) pairs_product(const __grid_constant__ Arguments a) {
-  __shared__ RowNorm norms[kMostThinRows];
   __shared__ Statistics statistics;
-  __shared__ float partial[kWarps * kPairRows * kMostThinRows];
-  PairWork<W, T, kWidth> pairs(a);
-  const NormWeights<T, kWidth> norm_weights(a, threadIdx.x * kWidth);
-  let_dependents_start();
+  __shared__ PairSums sums;
   wait_for_previous_kernel();
-  find_statistics<T, false, kWidth>(a, statistics);
-  if (threadIdx.x < a.rows) norms[threadIdx.x] = norm_of<T, false>(a, statistics, threadIdx.x);
-  __syncthreads();
-  pairs.run(norms, norm_weights, partial);
+  let_dependents_start();
+  if (is_layer_norm<T>(a)) reduce_rows<T, false, kWidth>(a, statistics);
+  if (is_normed<T>(a)) reduce_rows<T, true, kWidth>(a, statistics);
+  multiply_pairs<W, T, kWidth>(a, blockIdx.x, statistics, sums);
 }
 
 template <typename W, typename T>

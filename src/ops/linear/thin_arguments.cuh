@@ -35,6 +35,8 @@ struct Arguments {
   ThinInput input;
   int rows, cols;
   int stages;                ///< steps of weights that a warp has on the way (thin_stage.cuh)
+  int splits;                ///< warps that share a tile's inputs: 1, 2, 4 or 8
+  int turns;                 ///< places for a tile's sums: 2 where warps go on to another tile
   int tiles, segments;       ///< by matrix units
   int pairs, pair_segments;  ///< by multiply-adds, behind the others
   Segment segment[kMostThinProducts];

@@ -1,35 +1,47 @@
 // One step of a warp for each type of weights: 16 rows of W from a stage, times the activations.
 //
 // A thread's place in mma.m16n8k16: it holds values of the rows g and g + 8 of W, and of column g of the
-// activations, for the inputs that its quad's thread t has (Order, thin_input.cuh). Quantized values become
-// integers in float16, which is exact; their scales multiply float32 sums, but for the 6-bit scales of Q4_K
-// and Q5_K: these multiply the integers, which stay below 2^11 and so exact.
+// activations, for the inputs that its quad's thread t has (Order, thin_activations.cuh). Quantized values
+// become integers in float16, which is exact; their scales multiply float32 sums, but for the 6-bit scales of
+// Q4_K and Q5_K: these multiply the integers, which stay below 2^11 and so exact.
 #pragma once
 
-#include "ops/linear/thin_input.cuh"
+#include "ops/linear/thin_activations.cuh"
 #include "ops/linear/thin_stage.cuh"
 
 namespace mamba3::cuda::thin {
 
-/// A warp's view of the activations in shared memory (stage_input). Columns that do not exist repeat the last
-/// one: their sums are not stored.
-template <int kColumnTiles>
+/// A warp's view of the activations in shared memory (Staged). Columns that do not exist repeat the last one:
+/// their sums are not stored.
+template <int kMostRows>
 class Activations {
  public:
-  __device__ Activations(const std::byte* values, const std::byte* sums, int rows) : rows_(rows) {
-    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+  static constexpr int kColumnTiles = (kMostRows + 7) / 8;
+
+  __device__ Activations(const Staged& at, int rows) : at_(at), rows_(kMostRows == 1 ? 1 : rows) {}
+  __device__ uint4 group(int i, int c) const {
+    const int lane = threadIdx.x % 32;
+    return shared_load<uint4>(at_.values + (i * rows_ + column(lane / 4 + 8 * c)) * 64 + lane % 4 * 16);
+  }
+  __device__ uint2 sums(int block, int c) const {
+    const int lane = threadIdx.x % 32;
+    return shared_load<uint2>(at_.sums + (block * rows_ + column(lane / 4 + 8 * c)) * 32 + lane % 4 * 8);
+  }
+  /// sum += the part of a step, whose inputs are those from `first` on.
+  __device__ void add_step(int first, const float (&part)[kColumnTiles][4],
+                           float (&sum)[kColumnTiles][4]) const {
+    const auto* scales = reinterpret_cast<const float*>(at_.scales) + first / kScaledInputs * rows_;
     for (int c = 0; c < kColumnTiles; ++c) {
-      const int column = min(g + 8 * c, rows - 1);
-      values_[c] = values + column * 64 + t * 16;
-      sums_[c] = sums + column * 32 + t * 8;
+      const int t = threadIdx.x % 4;
+      const float scale[2] = {scales[column(2 * t + 8 * c)], scales[column(2 * t + 1 + 8 * c)]};
+      for (int i = 0; i < 4; ++i) sum[c][i] += scale[i % 2] * part[c][i];
     }
   }
-  __device__ uint4 group(int i, int c) const { return shared_load<uint4>(values_[c] + i * rows_ * 64); }
-  __device__ uint2 sums(int block, int c) const { return shared_load<uint2>(sums_[c] + block * rows_ * 32); }
 
  private:
-  const std::byte* values_[kColumnTiles];
-  const std::byte* sums_[kColumnTiles];
+  __device__ int column(int n) const { return kMostRows == 1 ? 0 : min(n, rows_ - 1); }
+
+  Staged at_;
   int rows_;
 };
 
@@ -77,8 +89,8 @@ struct Place {
 };
 
 /// What a decoder is: the order in which it takes inputs, whether it needs sums of activations, and add():
-/// sum += 16 rows of a stage, which holds the inputs of step `step`, times the activations. `rows`: the
-/// thread's two rows in the matrix.
+/// sum += 16 rows of a stage, which holds the inputs of step `step`, times the activations, without their
+/// scales. `rows`: the thread's two rows in the matrix.
 template <DType kType>
 struct Decoder;
 
@@ -88,8 +100,8 @@ struct PlainDecoder {
   static constexpr Order kOrder = Order::eights;
   static constexpr bool kSums = false;
 
-  template <int kColumnTiles>
-  static __device__ void add(const std::byte* stage, const Activations<kColumnTiles>& x, int step, const int*,
+  template <int kMostRows, int kColumnTiles>
+  static __device__ void add(const std::byte* stage, const Activations<kMostRows>& x, int step, const int*,
                              int, float (&sum)[kColumnTiles][4]) {
     const Place at;
 #pragma unroll
@@ -117,8 +129,8 @@ struct Decoder<DType::q8_0> {
   static constexpr Order kOrder = Order::eights;
   static constexpr bool kSums = false;
 
-  template <int kColumnTiles>
-  static __device__ void add(const std::byte* stage, const Activations<kColumnTiles>& x, int step, const int*,
+  template <int kMostRows, int kColumnTiles>
+  static __device__ void add(const std::byte* stage, const Activations<kMostRows>& x, int step, const int*,
                              int, float (&sum)[kColumnTiles][4]) {
     constexpr int kScales = staged_at(DType::q8_0, 0), kValues = staged_at(DType::q8_0, 1);
     const Place at;
@@ -174,8 +186,8 @@ struct SimpleDecoder {
     return __half2float(shared_load<__half>(at));
   }
 
-  template <int kColumnTiles>
-  static __device__ void add(const std::byte* stage, const Activations<kColumnTiles>& x, int step, const int*,
+  template <int kMostRows, int kColumnTiles>
+  static __device__ void add(const std::byte* stage, const Activations<kMostRows>& x, int step, const int*,
                              int, float (&sum)[kColumnTiles][4]) {
     const Place at;
 #pragma unroll 2
@@ -241,8 +253,8 @@ struct SuperDecoder {
           mins{bits.z & 0x3f3f3f3f, (bits.w >> 4 & 0x0f0f0f0f) | (bits.z >> 2 & 0x30303030)} {}
     /// The scale of a group, twice.
     __device__ __half2 scale(int group) const {
-      const int byte = group % 4;
-      const std::uint32_t under = __byte_perm(scales[group / 4], 0x64646464, 0x4040 + 0x0101 * byte);
+      const std::uint32_t four = group < 4 ? scales[0] : scales[1];
+      const std::uint32_t under = __byte_perm(four, 0x64646464, 0x4040 + 0x0101 * (group % 4));
       return __hadd2(as_half2(under), __float2half2_rn(-1024));
     }
     /// The minima of the groups 2 t and 2 t + 1.
@@ -260,8 +272,8 @@ struct SuperDecoder {
     to[1] = as_bits(__hfma2(as_half2(__byte_perm(bytes, 0x64646464, 0x4342)), scale, bias));
   }
 
-  template <int kColumnTiles>
-  static __device__ void add(const std::byte* stage, const Activations<kColumnTiles>& x, int step, const int*,
+  template <int kMostRows, int kColumnTiles>
+  static __device__ void add(const std::byte* stage, const Activations<kMostRows>& x, int step, const int*,
                              int, float (&sum)[kColumnTiles][4]) {
     const Place at;
     const Header header[2] = {Header(shared_load<uint4>(stage + at.g * 16)),
@@ -273,7 +285,7 @@ struct SuperDecoder {
       }
     }
     float group_sum[2][kColumnTiles][4] = {};
-#pragma unroll
+#pragma unroll 1
     for (int u = 0; u < 4; ++u) {  // two groups share 32 bytes
       Words2 bits[2];
       for (int r = 0; r < 2; ++r) {
@@ -330,8 +342,8 @@ struct Decoder<DType::q6_k> {
   static constexpr bool kSums = false;
   static constexpr int kHigh = staged_at(kType, 1), kScales = staged_at(kType, 2), kD = staged_at(kType, 3);
 
-  template <int kColumnTiles>
-  static __device__ void add(const std::byte* stage, const Activations<kColumnTiles>& x, int step,
+  template <int kMostRows, int kColumnTiles>
+  static __device__ void add(const std::byte* stage, const Activations<kMostRows>& x, int step,
                              const int* rows, int blocks, float (&sum)[kColumnTiles][4]) {
     const Place at;
     float d[2];

@@ -45,6 +45,11 @@ __device__ inline void wait_for_previous_kernel() {
 #endif
 }
 
+/// A barrier of `threads` threads, whole warps; barrier 0 is __syncthreads().
+__device__ inline void meet(int barrier, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+
 struct Words2 {
   std::uint32_t x, y;
 };

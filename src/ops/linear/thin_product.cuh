@@ -1,10 +1,9 @@
 // The kernel of the thin products, and its launch.
 //
-// A block has 16 outputs at a time (a tile), its eight warps share the inputs: warp w takes the steps w, w +
-// 8,
-// ... of the tile's rows, multiplies by matrix units, and the warps' sums meet in shared memory, always in
-// the same order. Each warp fetches its own weights several steps ahead, over the ends of tiles, and before
-// the kernel in front has ended: no warp waits for another one but where sums meet.
+// A tile is 16 outputs. Some warps of a block, a group, share a tile's inputs, multiply by matrix units, and
+// their sums meet in shared memory, always in the same order. Each warp fetches its own weights several steps
+// ahead, over the ends of tiles, and before the kernel in front has ended: no warp waits for another one but
+// where the activations come in and where sums meet.
 #pragma once
 
 #include <algorithm>
@@ -17,92 +16,154 @@ namespace mamba3::cuda::thin {
 
 /// Where things lie in a block's shared memory, in bytes.
 struct SharedLayout {
-  int steps, padded;               ///< steps of a row, and its inputs filled up to them
-  int values, sums, partial, end;  ///< the ring comes first
+  int steps, padded;  ///< steps of a row, and its inputs filled up to them
+  int values, scales, sums, partial, statistics, pairs, end;  ///< the ring comes first
 
-  __host__ __device__ SharedLayout(DType type, bool with_sums, int cols, int rows, int stages) {
+  template <typename Decoder>
+  static __host__ __device__ SharedLayout of(DType type, int cols, int rows, int stages, int turns) {
     const int inputs = inputs_of(type), column_tiles = rows > 8 ? 2 : 1;
-    steps = (cols + inputs - 1) / inputs;
-    padded = steps * inputs;
-    values = kWarps * stages * stage_bytes(type);
-    sums = values + padded * rows * 2;
-    partial = sums + (with_sums ? padded / 256 * rows * 32 : 0);
-    end = partial + 2 * kWarps * column_tiles * kTileRows * 8 * static_cast<int>(sizeof(float));
+    SharedLayout at;
+    at.steps = (cols + inputs - 1) / inputs;
+    at.padded = (cols + kScaledInputs - 1) / kScaledInputs * kScaledInputs;
+    const int scaled = at.padded / kScaledInputs * rows;
+    at.values = kWarps * stages * stage_bytes(type);
+    at.sums = at.values + at.padded * rows * 2;
+    at.partial = at.sums + (Decoder::kSums ? scaled * 32 : 0);
+    at.statistics = at.partial + turns * kWarps * column_tiles * kTileRows * 8 * 4;
+    at.pairs = at.statistics + static_cast<int>(sizeof(Statistics));
+    at.scales = at.pairs + static_cast<int>(sizeof(PairSums));
+    at.end = at.scales + (Decoder::kHalf ? scaled * 4 : 0);
+    return at;
   }
 };
 
-/// A thread's output of a tile. What it is added to is read at once, long before it is needed.
-class Output {
+/// A tile's outputs, shared among the threads of its group.
+template <typename T, int kMostRows>
+class TileOutput {
  public:
-  __device__ Output(const Arguments& a, const TileRows& rows)
-      : n_(threadIdx.x / kTileRows), i_(threadIdx.x % kTileRows) {
-    const Segment& s = rows.segment;
-    m_ = rows.tile * s.step + i_ / 8 * s.second + i_ % 8;
-    mine_ = n_ < a.rows && m_ < s.rows && !(s.swiglu && i_ >= 8);
-    old_ = mine_ ? old_output(s, n_, m_) : 0.0f;
-  }
-  /// Adds up the warps' sums. partial: [kWarps][column tile][16][8].
-  template <int kColumnTiles>
-  __device__ void store(const Segment& s, const RowNorm* norms, const float* partial) const {
-    if (!mine_) return;
-    const auto total = [&](int row) {
-      float sum = 0;
-      for (int w = 0; w < kWarps; ++w) {
-        sum += partial[((w * kColumnTiles + n_ / 8) * kTileRows + row) * 8 + n_ % 8];
-      }
-      return sum * norms[n_].down;
-    };
-    const float value = total(i_);
-    put_output(s, n_, m_, s.swiglu ? value * silu(total(i_ + 8)) : old_ + value);
+  static constexpr int kColumnTiles = (kMostRows + 7) / 8;
+
+  /// What a thread's first output is added to, and multiplied by, is sought at once, long before it is
+  /// needed.
+  __device__ TileOutput(const Arguments& a, const TileRows& rows, const WarpWork& work,
+                        const Statistics& found)
+      : a_(a),
+        rows_(rows),
+        work_(work),
+        found_(found),
+        first_(work.slice * 32 + threadIdx.x % 32),
+        old_(old(first_)),
+        factor_(exists(first_) ? factor_after<T>(a, found, first_ / kTileRows) : 1) {}
+
+  /// Adds up the warps' sums and stores. partial: [kWarps][column tile][16][8].
+  __device__ void store(const float* partial) const {
+    const Segment& s = rows_.segment;
+    partial += work_.group * work_.splits * kColumnTiles * kTileRows * 8;
+#pragma unroll 1
+    for (int at = first_; at < rows() * kTileRows; at += work_.splits * 32) {
+      if (!exists(at)) continue;
+      const int n = at / kTileRows, i = at % kTileRows;
+      const float factor = at == first_ ? factor_ : factor_after<T>(a_, found_, n);
+      const auto total = [&](int row) {
+        float sum = 0;
+#pragma unroll
+        for (int w = 0; w < kWarps; ++w) {
+          if (w < work_.splits) sum += partial[((w * kColumnTiles + n / 8) * kTileRows + row) * 8 + n % 8];
+        }
+        return sum * factor;
+      };
+      const float value = s.swiglu ? total(i) * silu(total(i + 8)) : total(i);
+      put_output(s, n, output(i), (at == first_ ? old_ : old(at)) + value);
+    }
   }
 
  private:
-  int n_, i_, m_;
-  bool mine_;
-  float old_;
+  __device__ int rows() const {
+    return kMostRows == 1 ? 1 : a_.rows;
+  }
+  __device__ int output(int i) const {
+    const Segment& s = rows_.segment;
+    return rows_.tile * s.step + i / 8 * s.second + i % 8;
+  }
+  __device__ bool exists(int at) const {
+    const Segment& s = rows_.segment;
+    const int i = at % kTileRows;
+    return at / kTileRows < rows() && output(i) < s.rows && !(s.swiglu && i >= 8);
+  }
+  __device__ float old(int at) const {
+    return exists(at) ? old_output(rows_.segment, at / kTileRows, output(at % kTileRows)) : 0.0f;
+  }
+
+  const Arguments& a_;
+  const TileRows& rows_;
+  const WarpWork& work_;
+  const Statistics& found_;
+  int first_;
+  float old_, factor_;
 };
 
-template <DType kType, typename T, int kColumnTiles>
+template <DType kType, typename T, int kMostRows>
 __global__ void __launch_bounds__(kThreads, 2) product(const __grid_constant__ Arguments a) {
   using D = Decoder<kType>;
+  using X = Activations<kMostRows>;
   extern __shared__ __align__(128) std::byte shared[];
-  __shared__ RowNorm norms[kMostThinRows];
-  const SharedLayout layout(kType, D::kSums, a.cols, a.rows, a.stages);
+  const auto layout = SharedLayout::of<D>(kType, a.cols, a.rows, a.stages, a.turns);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const Staged staged = {shared + layout.values, shared + layout.scales, shared + layout.sums};
   auto* partial = reinterpret_cast<float*>(shared + layout.partial);
-  auto* statistics = reinterpret_cast<Statistics*>(partial);
+  auto& statistics = *reinterpret_cast<Statistics*>(shared + layout.statistics);
+  auto& pair_sums = *reinterpret_cast<PairSums*>(shared + layout.pairs);
 
-  WeightStream<kType> weights(a, shared + warp * a.stages * stage_bytes(kType), warp, layout.steps);
-  PairWork<float, T, kPiece> pairs(a);
+  const WarpWork work(warp, a.splits);
+  WeightStream<kType> weights(a, shared + warp * a.stages * stage_bytes(kType), work, layout.steps);
+  FirstPair<float, kPiece> pair(a, pair_sums);
   const NormWeights<T, kPiece> norm_weights(a, threadIdx.x * kPiece);
-  let_dependents_start();
   wait_for_previous_kernel();
-  find_statistics<T, D::kHalf, kPiece>(a, *statistics);
-  stage_input<T, D::kHalf, D::kOrder, D::kSums>(a, norm_weights, *statistics, norms, layout.padded,
-                                                shared + layout.values, shared + layout.sums);
-  pairs.run(norms, norm_weights, partial);
+  if (is_layer_norm<T>(a)) {
+    reduce_rows<T, false, kPiece>(a, statistics);
+    reduce_rows<T, true, kPiece>(a, statistics);
+  }
+  stage_input<T, kMostRows, D::kHalf, D::kOrder, D::kSums>(a, norm_weights, pair, layout.padded, statistics,
+                                                           staged);
+  // Not earlier: now the kernel before is gone from every multiprocessor, and the next one's blocks spread
+  // evenly; nor do its weights hold up the activations.
+  let_dependents_start();
 
-  const Activations<kColumnTiles> x(shared + layout.values, shared + layout.sums, a.rows);
-  constexpr int kPartial = kWarps * kColumnTiles * kTileRows * 8;
-  for (int tile = blockIdx.x, turn = 1; tile < a.tiles; tile += gridDim.x, turn ^= 1) {
+  const X x(staged, a.rows);
+  constexpr int kPartial = kWarps * X::kColumnTiles * kTileRows * 8;
+  for (int tile = work.first_tile(), turn = 0; tile < a.tiles; tile += work.tile_stride(), turn ^= 1) {
     const Segment& s = segment_of(a.segment, a.segments, tile);
     const TileRows rows{s, tile - s.first_tile};
-    const Output output(a, rows);
+    const TileOutput<T, kMostRows> output(a, rows, work, statistics);
     const int own[2] = {rows.row(0, lane / 4), rows.row(1, lane / 4)};
-    float sum[kColumnTiles][4] = {};
-    for (int step = warp; step < layout.steps; step += kWarps) {
-      D::add(weights.wait(), x, step, own, a.cols / planes_of(kType).elements, sum);
+    float sum[X::kColumnTiles][4] = {};
+#pragma unroll 1
+    for (int step = work.slice; step < layout.steps; step += work.splits) {
+      const std::byte* stage = weights.wait();
+      const int blocks = a.cols / planes_of(kType).elements;
+      if constexpr (D::kHalf) {
+        float part[X::kColumnTiles][4] = {};
+        D::add(stage, x, step, own, blocks, part);
+        x.add_step(step * inputs_of(kType), part, sum);
+      } else {
+        D::add(stage, x, step, own, blocks, sum);
+      }
       weights.advance();
     }
     float* of_turn = partial + turn * kPartial;
-    for (int c = 0; c < kColumnTiles; ++c) {
-      auto* to = reinterpret_cast<float2*>(of_turn + (warp * kColumnTiles + c) * kTileRows * 8);
+    for (int c = 0; c < X::kColumnTiles; ++c) {
+      auto* to = reinterpret_cast<float2*>(of_turn + (warp * X::kColumnTiles + c) * kTileRows * 8);
       to[lane] = {sum[c][0], sum[c][1]};
       to[lane + 32] = {sum[c][2], sum[c][3]};
     }
-    __syncthreads();
-    output.store<kColumnTiles>(s, norms, of_turn);
+    meet(1 + work.group, work.splits * 32);
+    output.store(of_turn);
   }
+  if (a.pairs == 0) return;
+  pair.store<T>(statistics);
+  if (blockIdx.x + gridDim.x >= a.pairs) return;
+  __syncthreads();
+  multiply_pairs<float, T, kPiece>(a, blockIdx.x + gridDim.x, statistics, pair_sums);
 }
 
 /// What the device offers a block.
@@ -118,11 +179,8 @@ struct Limits {
       return value;
     };
     const int reserved = attribute(cudaDevAttrReservedSharedMemoryPerBlock);
-    // norms[] is static.
-    const int fixed = kMostThinRows * static_cast<int>(sizeof(RowNorm));
-    return {attribute(cudaDevAttrMultiProcessorCount),
-            attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) - fixed,
-            attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor) / 2 - reserved - fixed};
+    return {attribute(cudaDevAttrMultiProcessorCount), attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin),
+            attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor) / 2 - reserved};
   }
 };
 
@@ -166,20 +224,28 @@ inline Arguments rows_of(Arguments a, int first, int rows) {
 template <DType kType, typename T>
 void launch_product(const Arguments& a, bool dependent, cudaStream_t stream) {
   const Limits limits = Limits::of_device();
-  const auto need = [&](int rows, int stages) {
-    return SharedLayout(kType, Decoder<kType>::kSums, a.cols, rows, stages).end;
+  const int steps = (a.cols + inputs_of(kType) - 1) / inputs_of(kType);
+  int rows = a.rows, splits = 1;
+  while (splits < kWarps && 2 * splits <= steps) splits *= 2;
+  const int blocks =
+      std::min(limits.multiprocessors, std::max((a.tiles * splits + kWarps - 1) / kWarps, a.pairs));
+  const int turns = a.tiles * splits <= blocks * kWarps ? 1 : 2;
+  const auto need = [&](int part, int stages) {
+    return SharedLayout::of<Decoder<kType>>(kType, a.cols, part, stages, turns).end;
   };
-  int rows = a.rows;
   while (rows > 1 && need(rows, 2) > limits.shared) rows = (rows + 1) / 2;
   const int room = need(rows, 2) <= limits.shared_of_two ? limits.shared_of_two : limits.shared;
   int stages = 2;
   while (stages < kMostStages && need(rows, stages + 1) <= std::min(room, limits.shared)) ++stages;
-  const int blocks = std::min(limits.multiprocessors, std::max(a.tiles, a.pairs));
   for (int first = 0; first < a.rows; first += rows) {
     Arguments part = rows_of(a, first, std::min(rows, a.rows - first));
     part.stages = stages;
-    launch(part.rows > 8 ? product<kType, T, 2> : product<kType, T, 1>, part, blocks, need(part.rows, stages),
-           dependent, stream);
+    part.splits = splits;
+    part.turns = turns;
+    const auto kernel = part.rows == 1  ? product<kType, T, 1>
+                        : part.rows > 8 ? product<kType, T, 16>
+                                        : product<kType, T, 8>;
+    launch(kernel, part, blocks, need(part.rows, stages), dependent, stream);
   }
 }
 

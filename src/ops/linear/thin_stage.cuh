@@ -75,74 +75,79 @@ struct TileRows {
   }
 };
 
-/// One plane's part of a step.
+/// Copies one plane's part of a step after the other, for the rows of a tile.
 template <DType kType, int kPlane>
 class PlaneFetch {
  public:
   static constexpr int kBytes = row_bytes(kType, kPlane);
 
-  __device__ PlaneFetch(const TileRows& rows, int blocks, int step)
-      : rows_(rows),
-        pitch_(static_cast<std::int64_t>(blocks) * planes_of(kType).fields[kPlane].bytes),
-        at_(step * kBytes) {}
-
-  __device__ void run(std::byte* to) const {
-    constexpr int kWhole = kBytes < 16 ? kBytes : 16;
+  /// Goes to another tile.
+  __device__ void begin(const TileRows& rows, int blocks) {
+    pitch_ = blocks * planes_of(kType).fields[kPlane].bytes;
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int i = 0; i < kPasses; ++i) {
+      const int row = min(i * kRows + lane / kCopies, kTileRows - 1);
+      const int half = kRows <= 8 ? i * kRows / 8 : row / 8;
+      row_[i] =
+          rows.segment.planes[half][kPlane] + static_cast<std::int64_t>(rows.row(half, row % 8)) * pitch_;
+    }
+  }
+  __device__ void run(int step, std::byte* to) const {
     if constexpr (kBytes == 2) {
-      copy_words(to);
-    } else if constexpr (kBytes == 128) {
-      copy<16>(to);
-    } else if (pitch_ % kWhole == 0) {
-      copy<kWhole>(to);
-    } else if (pitch_ % 4 == 0) {
-      copy<4>(to);
+      copy_word(step, to);
     } else {
-      copy_now(to);
+      kBytes == 128 || pitch_ % kCopy == 0 ? copy(step, to) : copy_now(step, to);
     }
   }
 
  private:
-  __device__ const std::byte* source(int half, int i) const {
-    return rows_.segment.planes[half][kPlane] + rows_.row(half, i) * pitch_ + at_;
-  }
+  /// The warp copies kRows rows at a time, in pieces of kCopy bytes.
+  static constexpr int kCopy = kBytes < 16 ? kBytes : 16;
+  static constexpr int kCopies = kBytes / kCopy;
+  static constexpr int kRows = 32 / kCopies < kTileRows ? 32 / kCopies : kTileRows;
+  static constexpr int kPasses = kTileRows / kRows;
 
-  /// In pieces of kSize bytes, zeros behind the row's end. The warp takes kRows rows at a time.
-  template <int kSize>
-  __device__ void copy(std::byte* to) const {
-    constexpr int kPieces = kBytes / kSize;
-    constexpr int kRows = 32 / kPieces < kTileRows ? 32 / kPieces : kTileRows;
-    const int lane = threadIdx.x % 32, piece = lane % kPieces;
-    const bool valid = at_ + piece * kSize < pitch_;
+  __device__ void copy(int step, std::byte* to) const {
+    const int lane = threadIdx.x % 32, piece = lane % kCopies, at = step * kBytes + piece * kCopy;
+    if (lane >= kRows * kCopies) return;
+    const bool valid = at < pitch_;  // zeros behind the row's end
 #pragma unroll
-    for (int first = 0; first < kTileRows; first += kRows) {
-      const int row = first + lane / kPieces, half = kRows <= 8 ? first / 8 : row / 8;
-      if (row >= kTileRows) break;
-      std::byte* place = to + (kBytes == 128 ? swizzled<kType>(row, piece) : row * kBytes + piece * kSize);
-      copy_async<kSize>(place, source(half, row % 8) + (valid ? piece * kSize : 0), valid);
+    for (int i = 0; i < kPasses; ++i) {
+      const int row = i * kRows + lane / kCopies;
+      std::byte* place = to + (kBytes == 128 ? swizzled<kType>(row, piece) : row * kBytes + piece * kCopy);
+      copy_async<kCopy>(place, row_[i] + (valid ? at : 0), valid);
     }
   }
   /// Two bytes, with their neighbours.
-  __device__ void copy_words(std::byte* to) const {
+  __device__ void copy_word(int step, std::byte* to) const {
     const int row = threadIdx.x % 32;
     if (row >= kTileRows) return;
-    const auto from = reinterpret_cast<std::uintptr_t>(source(row / 8, row % 8)) & ~std::uintptr_t{3};
+    const auto from = reinterpret_cast<std::uintptr_t>(row_[0] + step * kBytes) & ~std::uintptr_t{3};
     copy_async<4>(to + row * 4, reinterpret_cast<const void*>(from), true);
   }
-  /// Scales of a row that has an odd number of them: not in the background.
-  __device__ void copy_now(std::byte* to) const {
-    for (int i = threadIdx.x % 32; i < kTileRows * kBytes / 2; i += 32) {
-      const int row = i / (kBytes / 2), byte = i % (kBytes / 2) * 2;
-      std::uint16_t value = 0;
-      if (at_ + byte < pitch_) {
-        value = *reinterpret_cast<const std::uint16_t*>(source(row / 8, row % 8) + byte);
+  /// Scales of rows that are not aligned: by the thread that has the row, not in the background.
+  __device__ void copy_now(int step, std::byte* to) const {
+    const int lane = threadIdx.x % 32;
+    if (lane >= kRows * kCopies) return;
+    for (int i = 0; i < kPasses; ++i) {
+      for (int byte = lane % kCopies * kCopy, end = byte + kCopy; byte < end; byte += 2) {
+        const bool valid = step * kBytes + byte < pitch_;
+        const std::byte* from = row_[i] + (valid ? step * kBytes + byte : 0);
+        *reinterpret_cast<std::uint16_t*>(to + (i * kRows + lane / kCopies) * kBytes + byte) =
+            valid ? *reinterpret_cast<const std::uint16_t*>(from) : std::uint16_t{0};
       }
-      *reinterpret_cast<std::uint16_t*>(to + row * kBytes + byte) = value;
     }
   }
 
-  const TileRows& rows_;
-  std::int64_t pitch_;
-  int at_;
+  const std::byte* row_[kPasses];
+  int pitch_;
+};
+template <DType kType, int kPlane>
+requires(row_bytes(kType, kPlane) == 0) class PlaneFetch<kType, kPlane> {
+ public:
+  __device__ void begin(const TileRows&, int) {}
+  __device__ void run(int, std::byte*) const {}
 };
 
 /// At most this many stages.
@@ -164,14 +169,24 @@ __device__ inline void wait_for_oldest(int stages) {
   }
 }
 
-/// Fetches a warp's steps one after the other: of each of the block's tiles the steps warp, warp + kWarps,
-/// ..., `stages` ahead of their use.
+/// What a warp does: of the tiles tile(0), tile(1), ... the steps slice, slice + splits, ...; `splits` warps,
+/// a group, share a tile.
+struct WarpWork {
+  int splits, group, slice;
+
+  __device__ WarpWork(int warp, int of_tile)
+      : splits(of_tile), group(warp / of_tile), slice(warp % of_tile) {}
+  __device__ int first_tile() const { return blockIdx.x + gridDim.x * group; }
+  __device__ int tile_stride() const { return gridDim.x * (kWarps / splits); }
+};
+
+/// Fetches a warp's steps one after the other, a.stages ahead of their use.
 template <DType kType>
 class WeightStream {
  public:
-  __device__ WeightStream(const Arguments& a, std::byte* ring, int warp, int steps)
-      : a_(a), ring_(ring), warp_(warp), steps_(steps), tile_(blockIdx.x), step_(warp) {
-    if (warp >= steps) tile_ = a.tiles;  // nothing to do
+  __device__ WeightStream(const Arguments& a, std::byte* ring, const WarpWork& work, int steps)
+      : a_(a), work_(work), ring_(ring), steps_(steps), tile_(work.first_tile()), step_(work.slice) {
+    if (tile_ < a.tiles) begin();
     for (int i = 0; i < a.stages; ++i) fetch();
   }
 
@@ -188,26 +203,27 @@ class WeightStream {
   }
 
  private:
-  template <int kPlane>
-  __device__ void fetch_plane(const TileRows& rows, std::byte* to) {
-    if constexpr (row_bytes(kType, kPlane) > 0) {
-      const int blocks = a_.cols / planes_of(kType).elements;
-      PlaneFetch<kType, kPlane>(rows, blocks, step_).run(to + staged_at(kType, kPlane));
-    }
+  __device__ void begin() {
+    const Segment& segment = segment_of(a_.segment, a_.segments, tile_);
+    const TileRows rows{segment, tile_ - segment.first_tile};
+    const int blocks = a_.cols / planes_of(kType).elements;
+    first_.begin(rows, blocks);
+    second_.begin(rows, blocks);
+    third_.begin(rows, blocks);
+    fourth_.begin(rows, blocks);
   }
   __device__ void fetch() {
     if (tile_ < a_.tiles) {
-      const Segment& segment = segment_of(a_.segment, a_.segments, tile_);
-      const TileRows rows{segment, tile_ - segment.first_tile};
       std::byte* to = ring_ + next_ * stage_bytes(kType);
-      fetch_plane<0>(rows, to);
-      fetch_plane<1>(rows, to);
-      fetch_plane<2>(rows, to);
-      fetch_plane<3>(rows, to);
-      step_ += kWarps;
+      first_.run(step_, to);
+      second_.run(step_, to + staged_at(kType, 1));
+      third_.run(step_, to + staged_at(kType, 2));
+      fourth_.run(step_, to + staged_at(kType, 3));
+      step_ += work_.splits;
       if (step_ >= steps_) {
-        step_ = warp_;
-        tile_ += gridDim.x;
+        step_ = work_.slice;
+        tile_ += work_.tile_stride();
+        if (tile_ < a_.tiles) begin();
       }
     }
     close_group();
@@ -215,10 +231,15 @@ class WeightStream {
   }
 
   const Arguments& a_;
+  const WarpWork& work_;
   std::byte* ring_;
-  int warp_, steps_;
+  int steps_;
   int tile_, step_;
   int next_ = 0;
+  PlaneFetch<kType, 0> first_;
+  PlaneFetch<kType, 1> second_;
+  PlaneFetch<kType, 2> third_;
+  PlaneFetch<kType, 3> fourth_;
 };
 
 }  // namespace mamba3::cuda::thin
