@@ -3,6 +3,7 @@
 
 #include "core/arena.h"
 #include "gpu/gpu.h"
+#include "mamba3/sampler.h"
 #include "mamba3/session.h"
 #include "support.h"
 
@@ -277,6 +278,41 @@ TEST_P(GpuNetwork, GreedyTakesTheLikeliestTokens) {
     EXPECT_TRUE(equal_bits(a.logits(), c.logits())) << "the last hidden vector";
     a.step(ids(3, 1)), c.step(ids(3, 1));
     EXPECT_TRUE(equal_bits(a.logits(), c.logits())) << "the state";
+  }
+}
+
+TEST_P(GpuNetwork, DrawsWhatASamplerDrawsFromItsLogits) {
+  Arena arena;
+  constexpr std::int64_t kBatch = 4;
+  const std::int64_t V = gpu().config().vocab_rows(), words = 500;
+  std::vector<Sampler> there, here;
+  for (std::int64_t b = 0; b < kBatch; ++b) {
+    SamplerOptions options{.temperature = b == 0 ? 0 : 0.7f * static_cast<float>(b), .seed = 5};
+    if (b == 2) options.repeat_penalty = 1.4f;
+    if (b == 3) options.top_k = 0, options.top_p = 1, options.min_p = 0;
+    ASSERT_TRUE(gpu().draws(options));
+    there.emplace_back(options), here.emplace_back(options);
+  }
+  std::vector<NetworkState> states(kBatch, gpu().zero_state()), same = states;
+  std::vector<NetworkState*> all, all_same;
+  std::vector<Sampler*> samplers;
+  for (std::int64_t b = 0; b < kBatch; ++b) {
+    all.push_back(&states[b]), all_same.push_back(&same[b]);
+    samplers.push_back(&there[b]);
+  }
+  Ids next = ids(7, kBatch), expected = next;
+  std::vector<float> hidden(kBatch * gpu().config().d_model), logits(kBatch * V);
+  for (std::int64_t i = 0; i < 20; ++i) {
+    Ids drawn(kBatch);
+    gpu().draw(arena, next, all, samplers, words, drawn);
+    gpu().step(arena, expected, all_same, hidden.data());
+    gpu().logits(arena, hidden.data(), kBatch, logits.data());
+    for (std::int64_t b = 0; b < kBatch; ++b) {
+      expected[b] = here[b].sample(std::span(logits).subspan(b * V, V), words);
+      here[b].accept(expected[b]), there[b].accept(drawn[b]);
+    }
+    EXPECT_EQ(drawn, expected) << "token " << i;
+    next = drawn;
   }
 }
 
