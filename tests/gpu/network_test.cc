@@ -93,15 +93,15 @@ class GpuNetwork : public testing::TestWithParam<NetworkShape> {
   const Network& cpu() const { return *cpu_; }
   const Network& gpu() const { return *gpu_; }
 
-  // Float32: 1e-4 for the logits of a model (docs/numerics.md). Else a walk with a step of 2^-9 / sqrt(3) for
-  // each rounding to bfloat16 on a token's way through a layer: in_proj's input and what it gives (z, x, B
-  // and C, which are multiplied with each other, so that the input counts four times), q, k, scores and state
-  // in the scan, out_proj's input, up's and gate's inputs and what they give, down's input; and the head's.
-  // Twice that, since layers above enlarge an error.
+  // Float32: 1e-4 for the logits of a model (docs/numerics.md). Else a walk with a step of kBf16Unit /
+  // sqrt(3) for each rounding to bfloat16 on a token's way through a layer: in_proj's input and what it gives
+  // (z, x, B and C, which are multiplied with each other, so that the input counts four times), q, k, scores
+  // and state in the scan, out_proj's input, up's and gate's inputs and what they give, down's input; and the
+  // head's.
   double bound() const {
     constexpr double kRoundings = 8 + 4 + 1 + 4 + 1;
     const auto layers = static_cast<double>(GetParam().config().n_layer);
-    return GetParam().exact ? 1e-4 : 2 * std::sqrt((layers * kRoundings + 1) / 3) * kBf16Unit;
+    return GetParam().exact ? 1e-4 : kBf16Unit * std::sqrt((layers * kRoundings + 1) / 3);
   }
   // Two paths of a GPU, each as far from the truth.
   double bound_of_two() const { return std::sqrt(2.0) * bound(); }
