@@ -122,7 +122,7 @@ class Measuring {
   double step_seconds(std::int64_t depth, std::int64_t batch, std::int64_t steps) {
     std::vector<NetworkState*> states;
     for (std::int64_t b = 0; b < batch; ++b) states.push_back(&(sessions_[b] = at_depth_.at(depth)));
-    // The first step after a prefill folds the prompt's last chunk into the state: no step of a long text.
+    // Does not count: it meets the memory of the copies for the first time.
     auto ids = made_up_tokens(model_, depth, batch);
     network_.greedy(arena_, ids, states, 1);
     return seconds_of([&] { network_.greedy(arena_, ids, states, steps); }) / static_cast<double>(steps);

@@ -31,6 +31,10 @@ class LayerChain {
 
   LayerChain(const NetworkLayers& network, Gemm& gemm) : network_(network), gemm_(gemm) {}
 
+  /// Few rows of the fast path read each weight once, with what stands before and behind in one kernel. Such
+  /// kernels may begin before the one in front of them has ended.
+  static bool is_thin(std::int64_t rows) { return !kExact && rows <= kMostThinRows; }
+
   /// Memory and plans for that many rows; afterwards run() allocates nothing for them.
   void prepare(std::int64_t rows);
 
@@ -53,8 +57,6 @@ class LayerChain {
   };
   static constexpr bool kExact = std::is_same_v<T, float>;
 
-  /// Few rows of the fast path read each weight once, with what stands before and behind in one kernel.
-  static bool is_thin(std::int64_t rows) { return !kExact && rows <= kMostThinRows; }
   void thin_project(const NetworkLayer& layer, std::int64_t rows, const float* residual, cudaStream_t stream);
   void thin_add(const DeviceMatrix& W, std::int64_t rows, float* residual, cudaStream_t stream);
   void thin_mlp(const NetworkLayer& layer, std::int64_t rows, float* residual, cudaStream_t stream);

@@ -114,7 +114,7 @@ void Decoder<T>::enqueue(bool draws) {
         network_.mixer(), network_.layout(),
         {p.dt_bias, p.B_bias, p.C_bias, p.B_norm, p.C_norm, p.D, p.mimo_x, p.mimo_z, p.mimo_o, p.norm},
         sessions, index * network_.layout().size, rows.projected, rows.dynamics, rows.gated,
-        /*overlap=*/false, stream_);
+        LayerChain<T>::is_thin(batch_), stream_);
   };
   chain_.run(batch_, residual_.data(), mixer, {}, stream_);
   chain_.final_norm(batch_, residual_.data(), hidden_.data(), stream_);

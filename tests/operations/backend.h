@@ -19,8 +19,8 @@
 
 namespace mamba3::test {
 
-/// Why a backend cannot run: its code is not in this build, or this machine has no such device. Nothing when it
-/// can. Asked once, so that a device that fails later fails its test.
+/// Why a backend cannot run: its code is not in this build, or this machine has no such device. Nothing when
+/// it can. Asked once, so that a device that fails later fails its test.
 inline std::optional<ErrorCode> refusal(Device device) {
   const auto ask = [](Device which) -> std::optional<ErrorCode> {
     const float one = 1;

@@ -18,6 +18,11 @@ __device__ inline void copy_async(std::uint32_t to, const void* from, bool valid
   const int bytes = valid ? 16 : 0;
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 }
+/// The same for 4 bytes.
+__device__ inline void copy_async_word(std::uint32_t to, const void* from, bool valid) {
+  const int bytes = valid ? 4 : 0;
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+}
 __device__ inline void commit_copies() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
@@ -32,15 +37,13 @@ __device__ inline void wait_copies() {
 __device__ inline void load_tiles(std::uint32_t (&tile)[4], std::uint32_t row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(tile[0]), "=r"(tile[1]), "=r"(tile[2]), "=r"(tile[3])
-               : "r"(row)
-               : "memory");
+               : "r"(row));
 }
 /// The same, each tile transposed.
 __device__ inline void load_tiles_transposed(std::uint32_t (&tile)[4], std::uint32_t row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(tile[0]), "=r"(tile[1]), "=r"(tile[2]), "=r"(tile[3])
-               : "r"(row)
-               : "memory");
+               : "r"(row));
 }
 
 /// d [16, 8] += a [16, 16] b [16, 8]: bf16, summed in float32. A lane holds of d: columns 2 (lane % 4) and
@@ -89,28 +92,6 @@ __device__ inline float reciprocal_fast(float v) {
   float reciprocal;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(reciprocal) : "f"(v));
   return reciprocal;
-}
-
-__device__ inline void store_word(std::uint32_t to, std::uint32_t word) {
-  asm volatile("st.shared.b32 [%0], %1;" ::"r"(to), "r"(word) : "memory");
-}
-__device__ inline std::uint32_t load_word(std::uint32_t from) {
-  std::uint32_t word;
-  asm volatile("ld.shared.b32 %0, [%1];" : "=r"(word) : "r"(from) : "memory");
-  return word;
-}
-__device__ inline void store_words(std::uint32_t to, const uint4& words) {
-  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(words.x), "r"(words.y), "r"(words.z),
-               "r"(words.w)
-               : "memory");
-}
-__device__ inline uint4 load_words(std::uint32_t from) {
-  uint4 words;
-  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
-               : "r"(from)
-               : "memory");
-  return words;
 }
 
 }  // namespace mamba3::cuda

@@ -66,16 +66,15 @@ void scan_forward(const Mamba3Config& c, const ScanInput& input, const ScanParam
   a.d_state = static_cast<int>(c.d_state), a.rank = static_cast<int>(c.rank());
   a.ngroups = static_cast<int>(c.ngroups), a.angles = static_cast<int>(c.n_angles());
   a.segment = static_cast<int>(segment);
+  a.bc_bytes = static_cast<int>(2 * input.bc_stride), a.zx_bytes = static_cast<int>(2 * input.zx_stride);
   a.slots = static_cast<float*>(workspace), a.slot_size = slot_size(c);
   a.theta = layout.theta, a.start = layout.start, a.h = layout.h, a.tokens = layout.tokens;
-  a.token = layout.token, a.head_tokens = (1 + layout.chunk) * layout.token;
+  a.head_tokens = (1 + layout.chunk) * layout.token;
   a.wide_n = static_cast<int>(layout.wide_n), a.wide_p = static_cast<int>(layout.wide_p);
   const scan::Launch shape{static_cast<int>(sequences.count),
                            static_cast<int>((sequences.longest + segment - 1) / segment)};
   if (!c.is_mimo) {
     scan::launch<1>(a, shape, stream);
-  } else if (c.rank() <= 2) {
-    scan::launch<2>(a, shape, stream);
   } else {
     c.rank() <= 4 ? scan::launch<4>(a, shape, stream) : scan::launch<8>(a, shape, stream);
   }

@@ -6,37 +6,31 @@
 
 namespace mamba3::cuda::scan {
 
-__device__ inline float silu(float v) {
-  return v * sigmoid(v);
-}
-
 /// RMSNorm over P of a lane's two rows. Warp groups share their sums of squares.
 template <typename S>
-__device__ inline void normalize(const Arguments& a, const Place& p, const SharedMap& map, char* shared,
-                                 Rows<S>& rows) {
+__device__ inline void normalize(const Arguments& a, const Place& p, char* shared, Rows<S>& rows) {
   float squares[2] = {};
 #pragma unroll
   for (const float(&tile)[4] : rows.y) {
     squares[0] += tile[0] * tile[0] + tile[1] * tile[1];
     squares[1] += tile[2] * tile[2] + tile[3] * tile[3];
   }
-  float* all = reinterpret_cast<float*>(shared + map.squares) + p.row_warp * 16 + p.lane / 4;
-  const int slices = p.threads / kGroupThreads;
-  for (int half = 0; half < 2; ++half) {
-    squares[half] += __shfl_xor_sync(kAllLanes, squares[half], 1);
-    squares[half] += __shfl_xor_sync(kAllLanes, squares[half], 2);
-    if (slices > 1 && p.lane % 4 == 0) all[p.slice * kRows + half * 8] = squares[half];
+  const int row = p.row_warp * 16 + p.lane / 4;
+  const auto shared_squares = [&](int slice, int i) -> float& {
+    return at<float>(shared, Memory<S>::squares + (slice * kRows + row + i * 8) * 4);
+  };
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    squares[i] += __shfl_xor_sync(kAllLanes, squares[i], 1);
+    squares[i] += __shfl_xor_sync(kAllLanes, squares[i], 2);
+    if (S::kGroups > 1 && p.lane % 4 == 0) shared_squares(p.slice, i) = squares[i];
   }
-  if (slices > 1) {
+  if constexpr (S::kGroups > 1) {
     __syncthreads();
-    for (int half = 0; half < 2; ++half) {
-      squares[half] = 0;
-      for (int slice = 0; slice < slices; ++slice) squares[half] += all[slice * kRows + half * 8];
-    }
+    for (int i = 0; i < 2; ++i) squares[i] = shared_squares(0, i) + shared_squares(1, i);
   }
-  constexpr float kEpsilon = static_cast<float>(kNormEpsilon);
-  const float scale[2] = {rsqrtf(squares[0] / a.headdim + kEpsilon),
-                          rsqrtf(squares[1] / a.headdim + kEpsilon)};
+  constexpr float kEpsilon = static_cast<float>(kNormEpsilon), kScale = 1.0f / (S::kGroups * S::kSlice);
+  const float scale[2] = {rsqrtf(squares[0] * kScale + kEpsilon), rsqrtf(squares[1] * kScale + kEpsilon)};
   const float* gain = a.parameters.norm + p.head * a.headdim + p.slice * S::kSlice + p.lane % 4 * 2;
 #pragma unroll
   for (int i = 0; i < S::kSlice / 8; ++i) {
@@ -46,53 +40,74 @@ __device__ inline void normalize(const Arguments& a, const Place& p, const Share
   }
 }
 
-/// Over the ranks of a token, which neighbouring rows of the same tile hold.
+/// Gates a warp's rows; what is left of each lane's values is one token's output for kValues places of P, or
+/// the rows' own for SISO. They take the place of z in shared memory, as bf16.
 template <typename S>
-__device__ inline float sum_ranks(float v) {
-#pragma unroll
-  for (int r = 1; r < S::kRanks; r *= 2) v += __shfl_xor_sync(kAllLanes, v, r * 4);
-  return v;
-}
-
-/// Gates a warp's rows; the outputs take the place of z in shared memory (of this warp group's panel), bf16.
-template <typename S>
-__device__ inline void gate(const Arguments& a, const Place& p, std::uint32_t z, const Rows<S>& rows) {
+__device__ inline void gate(const Place& p, int z, char* shared, Rows<S>& rows) {
+  constexpr int kTiles = S::kSlice / 8;
   const int row = p.row_warp * 16 + p.lane / 4, r = row % S::kRanks;
-  const int from = (p.head * a.rank + r) * a.headdim + p.slice * S::kSlice + p.lane % 4 * 2;
+  const auto word = [&](int tile, int i) -> std::uint32_t& {
+    return at<std::uint32_t>(shared, z + piece_offset((row + i * 8) / S::kRanks, tile) + p.lane % 4 * 4);
+  };
+  std::uint32_t gates[kTiles][2];
 #pragma unroll
-  for (int i = 0; i < S::kSlice / 8; ++i) {
-    float2 scale_z{1, 1}, scale_o{1, 1};
-    if (S::kMimo) {
-      scale_z = scale_o = {0, 0};
-      if (r < a.rank) {
-        scale_z = *reinterpret_cast<const float2*>(a.parameters.mimo_z + from + i * 8);
-        scale_o = *reinterpret_cast<const float2*>(a.parameters.mimo_o + from + i * 8);
-      }
+  for (int i = 0; i < kTiles; ++i) gates[i][0] = word(i, 0), gates[i][1] = word(i, 1);
+#pragma unroll
+  for (int i = 0; i < kTiles; ++i) {
+    float4 scale{1, 1, 1, 1};
+    if constexpr (S::kMimo) {
+      const int pair = (p.slice * S::kSlice + i * 8) / 2 + p.lane % 4;
+      scale = at<float4>(shared, Memory<S>::gates + r * Memory<S>::kGatePitch + pair * 16);
     }
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int token = (row + half * 8) / S::kRanks;
-      const std::uint32_t at = piece_address(z, token, i) + p.lane % 4 * 4;
-      const std::uint32_t word = load_word(at);
-      float first = rows.y[i][2 * half] * silu(low_bf16(word) * scale_z.x) * scale_o.x;
-      float second = rows.y[i][2 * half + 1] * silu(high_bf16(word) * scale_z.y) * scale_o.y;
-      first = sum_ranks<S>(first), second = sum_ranks<S>(second);
-      __syncwarp();
-      if (r == 0) store_word(at, pack_bf16(first, second));
+    for (int j = 0; j < 2; ++j) {
+      const float first = low_bf16(gates[i][j]) * scale.x, second = high_bf16(gates[i][j]) * scale.y;
+      rows.y[i][2 * j] *= first * sigmoid(first) * scale.z;
+      rows.y[i][2 * j + 1] *= second * sigmoid(second) * scale.w;
+    }
+  }
+  if constexpr (!S::kMimo) {
+#pragma unroll
+    for (int i = 0; i < kTiles; ++i) {
+      word(i, 0) = pack_bf16(rows.y[i][0], rows.y[i][1]), word(i, 1) = pack_bf16(rows.y[i][2], rows.y[i][3]);
+    }
+  } else {
+    // Lanes of a token's ranks, 4 apart, halve what each of them sums, until each has its own part.
+    int left = kTiles * 4, first = 0;
+    float(&values)[kTiles * 4] = reinterpret_cast<float(&)[kTiles * 4]>(rows.y);
+#pragma unroll
+    for (int step = 1; step < S::kRanks; step *= 2) {
+      left /= 2;
+      const bool upper = r & step;
+      if (upper) first += left;
+#pragma unroll
+      for (int i = 0; i < kTiles * 4 / 2; ++i) {
+        if (i >= left) break;
+        const float mine = upper ? values[left + i] : values[i], other = upper ? values[i] : values[left + i];
+        values[i] = mine + __shfl_xor_sync(kAllLanes, other, step * 4);
+      }
+    }
+    __syncwarp();
+#pragma unroll
+    for (int i = 0; i < kTiles * 4 / S::kRanks; i += 2) {
+      const int place = (first + i) / 2;
+      word(place / 2, place % 2) = pack_bf16(values[i], values[i + 1]);
     }
   }
 }
 
-/// A warp's tokens of the chunk that begins at token `at` of the segment, from shared memory to `out`.
+/// A warp's tokens of the chunk that begins at token `begin` of the segment, from shared memory to `out`.
 template <typename S>
-__device__ inline void store_tokens(const Arguments& a, const Place& p, int at, std::uint32_t from) {
+__device__ inline void store_tokens(const Arguments& a, const Place& p, int begin, int from, char* shared) {
   constexpr int kPieces = S::kSlice / 8, kTokens = S::kTokens / 4;
-  __nv_bfloat16* out = a.out + static_cast<std::int64_t>(p.head) * a.headdim + p.slice * S::kSlice;
-  for (int i = p.lane; i < kTokens * kPieces; i += 32) {
-    const int token = p.row_warp * kTokens + i / kPieces, piece = i % kPieces;
-    if (at + token >= p.tokens) continue;
-    const std::int64_t row = (p.first + at + token) * a.heads * a.headdim;
-    *reinterpret_cast<uint4*>(out + row + piece * 8) = load_words(piece_address(from, token, piece));
+  const int piece = p.lane % kPieces;
+  __nv_bfloat16* out = a.out + p.head * a.headdim + p.slice * S::kSlice + piece * 8;
+#pragma unroll
+  for (int i = p.lane / kPieces; i < kTokens; i += 32 / kPieces) {
+    const int token = p.row_warp * kTokens + i;
+    if (begin + token >= p.tokens) continue;
+    const std::int64_t row = (p.first + begin + token) * a.heads * a.headdim;
+    *reinterpret_cast<uint4*>(out + row) = at<uint4>(shared, from + piece_offset(token, piece));
   }
 }
 

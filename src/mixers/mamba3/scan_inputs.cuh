@@ -17,257 +17,367 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 // logarithms stay below 64 * 60, where float32 is spaced by 2^-12.
 constexpr float kLeastLog2 = -60;
 
-/// An angle in turns, to [-1/2, 1/2].
-__device__ inline float wrap_turns(float turns) {
-  return turns - rintf(turns);
+/// An angle to [-pi, pi]: 2 pi in two parts, the first short enough for exact multiples.
+__device__ inline float wrap_angle(float angle) {
+  constexpr float kTwoPiHigh = 6.28125f, kTwoPiLow = 1.93530717958e-3f;
+  const float turns = rintf(angle * kInverseTwoPi);
+  return fmaf(turns, -kTwoPiLow, fmaf(turns, -kTwoPiHigh, angle));
 }
 
 __device__ inline float sigmoid(float v) {
   return reciprocal_fast(1 + exp2_fast(-kLog2E * v));
 }
 
-// Rows and columns a thread brings, biases and rotates: 16 columns of every (threads / 4)-th row. Eight lanes
-// that access memory together hold four tiles of two neighbouring rows, whose pieces fill all banks.
+// Rows and columns a thread brings, biases and rotates: 16 columns of every kStep-th row. Eight lanes that
+// access memory together hold four tiles of two neighbouring rows, whose pieces fill all banks.
+template <typename S>
 struct RowTiles {
-  int tile, row, step;
-  __device__ explicit RowTiles(const Place& p)
-      : tile(threadIdx.x % 4), row(threadIdx.x / 4), step(p.threads / 4) {}
+  static constexpr int kStep = S::kThreads / 4;
+  static constexpr int kEach = kRows / kStep;
+  const int tile = threadIdx.x % 4, row = threadIdx.x / 4;
+  const int rank = row % S::kRanks;  ///< of all its rows
 };
 
-/// Starts to copy rows of B or C of the chunk that begins at token `at` of the segment, columns of half
+/// Where a thread reads: the first values of its row or its piece of a token, were that the segment's first.
+template <typename S>
+struct Sources {
+  const char *B, *x;
+  std::int64_t to_C, to_z;  ///< from there
+
+  __device__ Sources(const Arguments& a, const Place& p) {
+    const RowTiles<S> mine;
+    const int column = S::kMimo ? mine.tile * 8 : mine.tile * 16;
+    const std::int64_t row = (mine.rank * a.ngroups + p.group) * a.d_state + column;
+    const std::int64_t values = p.head * a.headdim + p.slice * S::kSlice + p.lane % (S::kSlice / 8) * 8;
+    B = reinterpret_cast<const char*>(a.in.B + p.first * a.in.bc_stride + row);
+    x = reinterpret_cast<const char*>(a.in.x + p.first * a.in.zx_stride + values);
+    to_C = reinterpret_cast<const char*>(a.in.C) - reinterpret_cast<const char*>(a.in.B);
+    to_z = reinterpret_cast<const char*>(a.in.z) - reinterpret_cast<const char*>(a.in.x);
+  }
+};
+
+/// Starts to copy rows of B or C of the chunk that begins at token `begin` of the segment, columns of half
 /// `half`.
 template <typename S>
-__device__ inline void fetch_rows(const Arguments& a, const Place& p, int at, int half,
-                                  const __nv_bfloat16* from, std::uint32_t to) {
-  const RowTiles mine(p);
-  const int r = mine.row % S::kRanks;
-  for (int row = mine.row; row < kRows; row += mine.step) {
-    const int token = at + row / S::kRanks;
-    const __nv_bfloat16* values =
-        from + (p.first + token) * a.in.bc_stride + (r * a.ngroups + p.group) * a.d_state;
+__device__ inline void fetch_rows(const Arguments& a, const Place& p, int begin, int half, const char* from,
+                                  std::uint32_t to) {
+  const RowTiles<S> mine;
+#pragma unroll
+  for (int i = 0; i < mine.kEach; ++i) {
+    const int token = begin + (mine.row + i * mine.kStep) / S::kRanks;
+    const char* values = from + static_cast<std::int64_t>(token) * a.bc_bytes;
+#pragma unroll
     for (int panel = 0; panel < 2; ++panel) {
-      const int column = half * kColumns + panel * kPanel + mine.tile * 16;
-      const bool valid = token < p.tokens && r < a.rank && column < a.d_state;
-      const int first = S::kMimo ? column / 2 : column;
-      const int second = S::kMimo ? first + a.d_state / 2 : first + 8;
-      const std::uint32_t base = to + panel * kKeysPanel;
-      copy_async(piece_address(base, row, 2 * mine.tile), valid ? values + first : from, valid);
-      copy_async(piece_address(base, row, 2 * mine.tile + 1), valid ? values + second : from, valid);
+      const int first = half * kColumns + panel * kPanel;
+      const bool valid = token < p.tokens && mine.rank < a.rank && first + mine.tile * 16 < a.d_state;
+      const char* at = values + (S::kMimo ? first : 2 * first);
+      const std::uint32_t row = to + panel * kKeysPanel + i * mine.kStep * kRowBytes;
+      copy_async(row + piece_offset(mine.row, 2 * mine.tile), at, valid);
+      copy_async(row + piece_offset(mine.row, 2 * mine.tile + 1), at + (S::kMimo ? a.d_state : 16), valid);
     }
   }
 }
 
-/// Starts to copy tokens' x or z: `rows` rows from `row` on, by `lanes` threads of which this is `lane`.
+/// Starts to copy x or z of a warp's tokens.
 template <typename S>
-__device__ inline void fetch_tokens(const Arguments& a, const Place& p, int at, int row, int rows, int lane,
-                                    int lanes, const __nv_bfloat16* from, std::uint32_t to) {
-  constexpr int kPieces = S::kSlice / 8;
-  const __nv_bfloat16* values = from + p.head * a.headdim + p.slice * S::kSlice;
-  for (int i = lane; i < rows * kPieces; i += lanes) {
-    const int token = row + i / kPieces, piece = i % kPieces;
-    const bool valid = at + token < p.tokens;
-    copy_async(piece_address(to, token, piece),
-               valid ? values + (p.first + at + token) * a.in.zx_stride + piece * 8 : from, valid);
+__device__ inline void fetch_tokens(const Arguments& a, const Place& p, int begin, const char* from,
+                                    std::uint32_t to) {
+  constexpr int kPieces = S::kSlice / 8, kCount = S::kTokens / 4;
+#pragma unroll
+  for (int i = 0; i < kCount; i += 32 / kPieces) {
+    const int mine = i + p.lane / kPieces, token = p.row_warp * kCount + mine;
+    if (kCount % (32 / kPieces) != 0 && mine >= kCount) break;
+    copy_async(to + piece_offset(token, p.lane % kPieces),
+               from + static_cast<std::int64_t>(begin + token) * a.zx_bytes, begin + token < p.tokens);
   }
 }
 
-/// A chunk's decays and weights; lane l has tokens kEach l and on. All warps compute the same.
+/// What a chunk's decays are made of, loaded ahead; lane l has tokens kEach l and on, and the next.
+template <typename S>
+struct DynamicsInput {
+  static constexpr int kEach = S::kTokens > 32 ? S::kTokens / 32 : 1;
+  float adt[kEach], dt[kEach + 1], trap[kEach + 1];
+
+  __device__ void load(const Arguments& a, const Place& p, int begin) {
+    const std::int64_t from = p.first * a.heads + p.head;
+    const float *all_adt = a.in.adt + from, *all_dt = a.in.dt + from, *all_trap = a.in.trap + from;
+#pragma unroll
+    for (int i = 0; i <= kEach; ++i) {
+      const int token = p.lane * kEach + i;
+      const bool valid = token < S::kTokens + i / kEach && begin + token < p.rest;
+      const std::int64_t at = static_cast<std::int64_t>(begin + token) * a.heads;
+      dt[i] = valid ? all_dt[at] : 0;
+      trap[i] = valid ? all_trap[at] : 0;
+      if (i < kEach) adt[i] = valid ? all_adt[at] : 0;
+    }
+  }
+};
+
+/// A chunk's decays and weights. All warps compute the same; one publishes.
 template <typename S>
 struct Dynamics {
-  static constexpr int kEach = S::kTokens > 32 ? S::kTokens / 32 : 1;
+  static constexpr int kEach = DynamicsInput<S>::kEach;
   float dt[kEach];
-  float log_alpha[kEach];  ///< base 2
-  float own[kEach];        ///< lambda dt: weight of a token's k v in its own state
-  float given[kEach];      ///< own, and (1 - lambda) dt of the token behind it: weight in later states
+  float reach[kEach];  ///< log2 of the decay from the chunk's start through the token
+  float end;           ///< the same of its last token
 
-  __device__ Dynamics(const Arguments& a, const Place& p, int at) {
+  __device__ Dynamics(const Place& p, const DynamicsInput<S>& in, char* shared) {
+    float own[kEach], key[kEach];
+#pragma unroll
     for (int i = 0; i < kEach; ++i) {
-      const int token = p.lane * kEach + i;
-      const bool valid = token < S::kTokens && at + token < p.tokens;
-      const std::int64_t from = (p.first + at + token) * a.heads + p.head;
-      dt[i] = valid ? a.in.dt[from] : 0;
-      log_alpha[i] = valid ? fmaxf(a.in.adt[from] * kLog2E, kLeastLog2) : 0;
-      own[i] = valid ? sigmoid(a.in.trap[from]) * dt[i] : 0;
-      const bool followed = valid && at + token + 1 < p.rest;
-      const float dt_behind = followed ? a.in.dt[from + a.heads] : 0;
-      given[i] = own[i] + (followed ? sigmoid(-a.in.trap[from + a.heads]) * dt_behind : 0);
+      dt[i] = in.dt[i];
+      own[i] = sigmoid(in.trap[i]) * in.dt[i];
+      key[i] = own[i] + sigmoid(-in.trap[i + 1]) * in.dt[i + 1];
+      reach[i] = fmaxf(in.adt[i] * kLog2E, kLeastLog2) + (i > 0 ? reach[i - 1] : 0);
     }
-  }
-
-  /// dt of a token of the chunk; `i` of the token's place in its lane.
-  __device__ float dt_of(int token, int i) const {
-    return __shfl_sync(kAllLanes, dt[i % kEach], token / kEach);
-  }
-
-  /// Logarithms become sums over the chunk's tokens up to each; returns that over all.
-  __device__ float accumulate(int lane) {
-    for (int i = 1; i < kEach; ++i) log_alpha[i] += log_alpha[i - 1];
-    const float mine = log_alpha[kEach - 1];
+    const float mine = reach[kEach - 1];
     float upto = mine;
+#pragma unroll
     for (int step = 1; step < 32; step *= 2) {
       const float before = __shfl_up_sync(kAllLanes, upto, step);
-      if (lane >= step) upto += before;
+      if (p.lane >= step) upto += before;
     }
-    for (int i = 0; i < kEach; ++i) log_alpha[i] += upto - mine;
-    return __shfl_sync(kAllLanes, upto, 31);
+    end = __shfl_sync(kAllLanes, upto, 31);
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      reach[i] += upto - mine;
+      key[i] = reach[i] - log2_fast(key[i]);
+    }
+    if (p.warp == 0) publish(p, own, key, shared);
   }
 
-  /// For token t: reach = log2 of the decay from the chunk's start through t; key = what is taken off a later
-  /// token's reach for log2 of t's weight there; weight, bf16, is t's in the chunk's end, once a row.
-  __device__ void publish(const SharedMap& map, char* shared, int lane, float end) const {
+  /// For each token: what is taken off a later token's reach for log2 of this one's weight there (key), its
+  /// weight in its own state (own), and in the state at the chunk's end (weight: bf16, once a row).
+  __device__ void publish(const Place& p, const float (&own)[kEach], const float (&key)[kEach],
+                          char* shared) const {
+#pragma unroll
     for (int i = 0; i < kEach; ++i) {
-      const int token = lane * kEach + i;
+      const int token = p.lane * kEach + i;
       if (token >= S::kTokens) break;
-      const float key = log_alpha[i] - log2_fast(given[i]);
-      reinterpret_cast<float*>(shared + map.reach)[token] = log_alpha[i];
-      reinterpret_cast<float*>(shared + map.key)[token] = key;
-      reinterpret_cast<float*>(shared + map.own)[token] = own[i];
-      const __nv_bfloat16 weight = __float2bfloat16(exp2_fast(end - key));
+      at<float>(shared, Memory<S>::reach + token * 4) = reach[i];
+      at<float>(shared, Memory<S>::key + token * 4) = key[i];
+      at<float>(shared, Memory<S>::own + token * 4) = own[i];
+      const __nv_bfloat16 weight = __float2bfloat16(exp2_fast(end - key[i]));
+#pragma unroll
       for (int r = 0; r < S::kRanks; ++r) {
-        reinterpret_cast<__nv_bfloat16*>(shared + map.weight)[token * S::kRanks + r] = weight;
+        at<__nv_bfloat16>(shared, Memory<S>::weight + (token * S::kRanks + r) * 2) = weight;
       }
     }
   }
 };
 
-/// Cosines and sines of a chunk's angles, of the pairs of half `half`; theta (turns) moves on by the chunk. A
-/// warp takes eight pairs at a time: four lanes a pair, each a quarter of the tokens.
+/// Where a pair's cosine and sine lie: 4 bytes in a panel of 32 pairs, a row a token. First its rate lies
+/// there.
 template <typename S>
-__device__ inline void turn_angles(const Arguments& a, const Place& p, const SharedMap& map, char* shared,
-                                   int at, int half, const Dynamics<S>& dynamics) {
-  constexpr int kEach = S::kTokens / 4;
-  const int quarter = p.lane / 8, pitch = SharedMap::turn_pitch(a.angles);
-  const int begin = half * kColumns / 2, end = min(a.angles, begin + kColumns / 2);
-  for (int first = begin + p.warp * 8; first < end; first += p.threads / 32 * 8) {
-    const int pair = first + p.lane % 8;
-    const float* rate = a.in.rate + (p.first + at) * a.angles + pair;
-    float turns[kEach];
+__device__ inline int turn_offset(int token, int pair) {
+  return Memory<S>::turns + pair / 32 * Memory<S>::kTurnsPanel + piece_offset(token, pair % 32 / 4) +
+         pair % 4 * 4;
+}
+
+/// Pairs of a half that rotate, in full panels.
+__device__ inline int turning_pairs(const Arguments& a, int half) {
+  return min(kPairs, (a.angles - half * kPairs + 31) / 32 * 32);
+}
+
+/// Starts to copy the rates of kPieces / 4 pairs at a time of a chunk's angles, each by the warp that turns
+/// it.
+template <typename S, int kEach>
+__device__ inline void fetch_rates(const Arguments& a, const Place& p, int begin, int half,
+                                   std::uint32_t shared) {
+  constexpr int kLanes = 8 / kEach;  // of a token: a warp takes eight pairs at a time
+  for (int first = p.warp * 8; first < turning_pairs(a, half); first += S::kThreads / 32 * 8) {
+    const int pair = first + p.lane % kLanes * kEach, angle = half * kPairs + pair;
+    const float* from = a.in.rate + p.first * a.angles + angle;
 #pragma unroll
-    for (int i = 0; i < kEach; ++i) {
-      const int token = quarter * kEach + i;
-      const bool valid = pair < end && at + token < p.tokens;
-      turns[i] = valid ? rate[static_cast<std::int64_t>(token) * a.angles] * kInverseTwoPi : 0;
-    }
-#pragma unroll
-    for (int i = 0; i < kEach; ++i) {
-      turns[i] = turns[i] * dynamics.dt_of(quarter * kEach + i, i) + (i > 0 ? turns[i - 1] : 0);
-    }
-    float upto = turns[kEach - 1];
-    for (int step = 8; step < 32; step *= 2) {
-      const float before = __shfl_up_sync(kAllLanes, upto, step);
-      if (p.lane >= step) upto += before;
-    }
-    float* theta = reinterpret_cast<float*>(shared + map.theta) + pair;
-    const float start = *theta, offset = start + (upto - turns[kEach - 1]);
-    __syncwarp();
-    if (quarter == 3) *theta = wrap_turns(start + upto);
-#pragma unroll
-    for (int i = 0; i < kEach; ++i) {
-      const int token = quarter * kEach + i, at_pair = pair - begin;
-      const float angle = wrap_turns(offset + turns[i]) * kTwoPi;
-      char* to = shared + map.turns + token * pitch + ((at_pair / 4 ^ token % 8) << 4) + at_pair % 4 * 4;
-      *reinterpret_cast<__half2*>(to) = __floats2half2_rn(__cosf(angle), __sinf(angle));
+    for (int i = 0; i < S::kTokens; i += 32 / kLanes) {
+      const int token = i + p.lane / kLanes;
+      if (S::kTokens < 32 / kLanes && token >= S::kTokens) break;
+      const bool valid = begin + token < p.tokens && angle < a.angles;
+      const float* rate = from + static_cast<std::int64_t>(begin + token) * a.angles;
+      const std::uint32_t to = shared + turn_offset<S>(token, pair);
+      kEach == 4 ? copy_async(to, rate, valid) : copy_async_word(to, rate, valid);
     }
   }
 }
 
-/// Eight pairs, two words each of 16 bytes, with their bias, turned where `rotates`. For MIMO the first
-/// values of the pairs lie in the first piece; packed pairs come out.
+/// Cosines and sines of a chunk's angles; theta moves on by the chunk. A warp takes eight pairs at a time,
+/// four lanes a pair, each a quarter of the tokens.
 template <typename S>
-__device__ inline void turn_pairs(const uint4 (&raw)[2], const float2 (&bias)[8], bool rotates,
-                                  const uint4 (&turns)[2], uint4 (&out)[2]) {
-  const std::uint32_t* in = &raw[0].x;
-  const __half2* turn = reinterpret_cast<const __half2*>(&turns[0].x);
-  std::uint32_t* to = &out[0].x;
+__device__ inline void turn_angles(const Arguments& a, const Place& p, int half, const Dynamics<S>& dynamics,
+                                   char* shared) {
+  constexpr int kEach = S::kTokens / 4, kShared = Dynamics<S>::kEach;
+  const int quarter = p.lane / 8;
+#pragma unroll 1
+  for (int first = p.warp * 8; first < turning_pairs(a, half); first += S::kThreads / 32 * 8) {
+    const int pair = first + p.lane % 8, mine = turn_offset<S>(quarter * kEach, pair);
+    // Eight is a multiple of a quarter's tokens, or they of it: the permutation splits.
+    const auto place = [&](int i) { return (mine ^ i % 8 << 4) + i * kRowBytes; };
+    float angle[kEach];
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) angle[i] = at<float>(shared, place(i));
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      const float dt = __shfl_sync(kAllLanes, dynamics.dt[i % kShared], (quarter * kEach + i) / kShared);
+      angle[i] = angle[i] * dt + (i > 0 ? angle[i - 1] : 0);
+    }
+    float upto = angle[kEach - 1];
+#pragma unroll
+    for (int step = 8; step < 32; step *= 2) {
+      const float before = __shfl_up_sync(kAllLanes, upto, step);
+      if (p.lane >= step) upto += before;
+    }
+    float& theta = at<float>(shared, Memory<S>::theta + (half * kPairs + pair) * 4);
+    const float start = theta, offset = start + (upto - angle[kEach - 1]);
+    __syncwarp();
+    if (quarter == 3) theta = wrap_angle(start + upto);
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      at<__half2>(shared, place(i)) = __floats2half2_rn(__cosf(offset + angle[i]), __sinf(offset + angle[i]));
+    }
+  }
+}
+
+/// Eight pairs of bf16 with their bias, turned where kRotates; the packed pairs take their place. For MIMO
+/// the first values of the pairs come in the first piece, the second ones in the second.
+template <typename S, bool kRotates>
+__device__ inline void turn_pairs(const float (&bias)[16], const float2 (&turns)[8], uint4 (&pairs)[2]) {
+  const std::uint32_t in[8] = {pairs[0].x, pairs[0].y, pairs[0].z, pairs[0].w,
+                               pairs[1].x, pairs[1].y, pairs[1].z, pairs[1].w};
+  std::uint32_t out[8];
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
     float first, second;
-    if (S::kMimo) {
+    if constexpr (S::kMimo) {
       first = i % 2 == 0 ? low_bf16(in[i / 2]) : high_bf16(in[i / 2]);
       second = i % 2 == 0 ? low_bf16(in[4 + i / 2]) : high_bf16(in[4 + i / 2]);
     } else {
       first = low_bf16(in[i]), second = high_bf16(in[i]);
     }
-    first += bias[i].x, second += bias[i].y;
-    if (rotates) {
-      const float2 t = __half22float2(turn[i]);
-      const float turned = first * t.x - second * t.y;
-      second = first * t.y + second * t.x;
-      first = turned;
+    first += bias[2 * i], second += bias[2 * i + 1];
+    if constexpr (kRotates) {
+      const float2 t = turns[i];
+      out[i] = pack_bf16(first * t.x - second * t.y, first * t.y + second * t.x);
+    } else {
+      out[i] = pack_bf16(first, second);
     }
-    to[i] = pack_bf16(first, second);
+  }
+  pairs[0] = {out[0], out[1], out[2], out[3]}, pairs[1] = {out[4], out[5], out[6], out[7]};
+}
+
+/// One panel of turn_rows.
+template <typename S, int kOperands, bool kRotates>
+__device__ inline void turn_panel(int half, int panel, char* shared) {
+  using M = Memory<S>;
+  constexpr int kWidth = S::kHalves * kColumns;
+  const RowTiles<S> mine;
+  float add[kOperands][16];
+#pragma unroll
+  for (int j = 0; j < kOperands * 4; ++j) {
+    const int from =
+        (j / 4 * S::kRanks + mine.rank) * kWidth + half * kColumns + panel * kPanel + mine.tile * 16;
+    const float4 four = at<float4>(shared, M::bias + (from + j % 4 * 4) * 4);
+    float(&to)[16] = add[j / 4];
+    to[j % 4 * 4] = four.x, to[j % 4 * 4 + 1] = four.y, to[j % 4 * 4 + 2] = four.z,
+               to[j % 4 * 4 + 3] = four.w;
+  }
+#pragma unroll
+  for (int i = 0; i < mine.kEach; ++i) {
+    const int row = mine.row + i * mine.kStep, token = row / S::kRanks;
+    const auto place = [&](int operand, int j) {
+      return M::k - operand * (M::k - M::q) + panel * kKeysPanel + i * mine.kStep * kRowBytes +
+             (piece_offset(mine.row, 2 * mine.tile) ^ j << 4);
+    };
+    uint4 pairs[kOperands][2];
+    float2 turns[8];
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+#pragma unroll
+      for (int operand = 0; operand < kOperands; ++operand)
+        pairs[operand][j] = at<uint4>(shared, place(operand, j));
+      if constexpr (kRotates) {
+        const int turn = piece_offset(token, 2 * mine.tile) ^ j << 4;
+        const uint4 four = at<uint4>(shared, M::turns + panel * M::kTurnsPanel + turn);
+        const std::uint32_t words[4] = {four.x, four.y, four.z, four.w};
+#pragma unroll
+        for (int w = 0; w < 4; ++w)
+          turns[j * 4 + w] = __half22float2(reinterpret_cast<const __half2&>(words[w]));
+      }
+    }
+#pragma unroll
+    for (int operand = 0; operand < kOperands; ++operand) {
+      turn_pairs<S, kRotates>(add[operand], turns, pairs[operand]);
+#pragma unroll
+      for (int j = 0; j < 2; ++j) at<uint4>(shared, place(operand, j)) = pairs[operand][j];
+    }
   }
 }
 
-/// Biases and rotates the rows this thread has brought to `rows`, in place. `bias` lies in shared memory,
-/// [kRanks, kHalves kColumns], in shared memory's order of columns.
-template <typename S>
-__device__ inline void turn_rows(const Arguments& a, const Place& p, const SharedMap& map, const char* shared,
-                                 std::uint32_t base, int half, const float* bias, std::uint32_t rows) {
-  const RowTiles mine(p);
-  const int pitch = SharedMap::turn_pitch(a.angles);
-#pragma unroll
+/// Biases and rotates the rows this thread has brought, in place: k, and q where there are two operands.
+template <typename S, int kOperands>
+__device__ inline void turn_rows(const Arguments& a, int half, char* shared) {
+#pragma unroll 1
   for (int panel = 0; panel < 2; ++panel) {
-    const int column = half * kColumns + panel * kPanel + mine.tile * 16;
-    const bool rotates = column / 2 < a.angles;
-    const float4* from =
-        reinterpret_cast<const float4*>(bias + mine.row % S::kRanks * S::kHalves * kColumns + column);
-    float2 add[8];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const float4 four = from[i];
-      add[2 * i] = {four.x, four.y}, add[2 * i + 1] = {four.z, four.w};
-    }
-    for (int row = mine.row; row < kRows; row += mine.step) {
-      const int token = row / S::kRanks, piece = panel * 8 + mine.tile * 2;
-      const std::uint32_t at = rows + panel * kKeysPanel;
-      const std::uint32_t to[2] = {piece_address(at, row, 2 * mine.tile),
-                                   piece_address(at, row, 2 * mine.tile + 1)};
-      const uint4 raw[2] = {load_words(to[0]), load_words(to[1])};
-      uint4 turns[2] = {}, turned[2];
-      if (rotates) {
-        const std::uint32_t turn = base + map.turns + token * pitch;
-        turns[0] = load_words(turn + ((piece ^ token % 8) << 4));
-        turns[1] = load_words(turn + ((piece + 1 ^ token % 8) << 4));
-      }
-      turn_pairs<S>(raw, add, rotates, turns, turned);
-      store_words(to[0], turned[0]), store_words(to[1], turned[1]);
+    if (half * kPairs + panel * kPanel / 2 < a.angles) {
+      turn_panel<S, kOperands, true>(half, panel, shared);
+    } else {
+      turn_panel<S, kOperands, false>(half, panel, shared);
     }
   }
 }
 
 /// MIMO's values: x of a row's token times mimo_x of its rank, for this warp group's slice.
 template <typename S>
-__device__ inline void spread_values(const Arguments& a, const Place& p, std::uint32_t x, std::uint32_t v) {
-  constexpr int kPieces = S::kSlice / 8;
-  const int thread = threadIdx.x % kGroupThreads, piece = thread % kPieces, r = thread / kPieces % S::kRanks;
+__device__ inline void spread_values(const Arguments& a, const Place& p, char* shared) {
+  constexpr int kPieces = S::kSlice / 8, kStep = kGroupThreads / kPieces, kEach = kRows / kStep;
+  static_assert(kStep % S::kRanks == 0);
+  const int thread = threadIdx.x % kGroupThreads, piece = thread % kPieces, first = thread / kPieces;
+  const int r = first % S::kRanks;
   float scale[8] = {};
   if (r < a.rank) {
     const float* from =
         a.parameters.mimo_x + (p.head * a.rank + r) * a.headdim + p.slice * S::kSlice + piece * 8;
+#pragma unroll
     for (int i = 0; i < 8; ++i) scale[i] = from[i];
   }
-  for (int row = thread / kPieces; row < kRows; row += kGroupThreads / kPieces) {
-    const uint4 raw = load_words(piece_address(x, row / S::kRanks, piece));
-    const std::uint32_t in[4] = {raw.x, raw.y, raw.z, raw.w};
+  uint4 x[kEach];
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+    const int token = (first + i * kStep) / S::kRanks;
+    x[i] = at<uint4>(shared, Memory<S>::x + p.slice * kKeysPanel + piece_offset(token, piece));
+  }
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+    const std::uint32_t in[4] = {x[i].x, x[i].y, x[i].z, x[i].w};
     std::uint32_t out[4];
-    for (int i = 0; i < 4; ++i) {
-      out[i] = pack_bf16(low_bf16(in[i]) * scale[2 * i], high_bf16(in[i]) * scale[2 * i + 1]);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      out[j] = pack_bf16(low_bf16(in[j]) * scale[2 * j], high_bf16(in[j]) * scale[2 * j + 1]);
     }
-    store_words(piece_address(v, row, piece), {out[0], out[1], out[2], out[3]});
+    at<uint4>(shared, Memory<S>::v + p.slice * kKeysPanel + piece_offset(first + i * kStep, piece)) = {
+        out[0], out[1], out[2], out[3]};
   }
 }
 
-/// Both biases of the head, to shared memory, in its order of columns; zeros where there is no n or rank.
+/// The head's parameters that every chunk needs, to shared memory, zeros where there is no n or rank: the
+/// biases in its order of columns, mimo_z and mimo_o by pairs of P.
 template <typename S>
-__device__ inline void load_biases(const Arguments& a, const Place& p, const SharedMap& map, char* shared) {
+__device__ inline void load_parameters(const Arguments& a, const Place& p, char* shared) {
   constexpr int kWidth = S::kHalves * kColumns;
-  float* to = reinterpret_cast<float*>(shared + map.bias);
-  for (int i = threadIdx.x; i < 2 * S::kRanks * kWidth; i += p.threads) {
+  for (int i = threadIdx.x; i < 2 * S::kRanks * kWidth; i += S::kThreads) {
     const int column = i % kWidth, r = i / kWidth % S::kRanks;
     const float* from = i / kWidth < S::kRanks ? a.parameters.B_bias : a.parameters.C_bias;
     const bool valid = column < a.d_state && r < a.rank;
-    to[i] = valid ? from[(p.head * a.rank + r) * a.d_state + state_index<S>(column, a.d_state)] : 0;
+    at<float>(shared, Memory<S>::bias + i * 4) =
+        valid ? from[(p.head * a.rank + r) * a.d_state + state_index<S>(column, a.d_state)] : 0;
+  }
+  if constexpr (S::kMimo) {
+    constexpr int kPairsP = S::kGroups * S::kSlice / 2;
+    for (int i = threadIdx.x; i < S::kRanks * kPairsP; i += S::kThreads) {
+      const int r = i / kPairsP, pair = i % kPairsP, from = (p.head * a.rank + r) * a.headdim + pair * 2;
+      const float *z = a.parameters.mimo_z + from, *o = a.parameters.mimo_o + from;
+      at<float4>(shared, Memory<S>::gates + r * Memory<S>::kGatePitch + pair * 16) =
+          r < a.rank ? float4{z[0], z[1], o[0], o[1]} : float4{};
+    }
   }
 }
 

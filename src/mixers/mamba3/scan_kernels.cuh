@@ -4,181 +4,220 @@
 
 #include "mixers/mamba3/scan_gate.cuh"
 #include "mixers/mamba3/scan_state.cuh"
+#include "mixers/mamba3/scan_warpgroup.cuh"
 
 namespace mamba3::cuda::scan {
 
-// 168 registers a thread for half a state's columns, so that three blocks share a multiprocessor; the double
-// state needs all 255.
+// Three blocks share a multiprocessor where a warp group has a state of 64 registers a thread: 168 for all.
 template <typename S>
-constexpr int kMostThreads = S::kHalves == 1 ? 384 : 256;
+constexpr int kBlocks = S::kHalves* S::kGroups == 1 ? 3 : 1;
 
-/// The shared memory of a block, and what all its phases use.
+/// The phases of a chunk, over a block's shared memory.
 template <typename S>
 struct Chunk {
+  using M = Memory<S>;
   const Arguments& a;
   const Place& p;
-  const SharedMap& map;
   char* shared;
   std::uint32_t base;
-  TileLanes lanes;
+  int slice;  ///< bytes from the first warp group's v, z or x to this one's
+  Sources<S> sources;
 
-  __device__ Chunk(const Arguments& args, const Place& place, const SharedMap& where, char* memory)
-      : a(args), p(place), map(where), shared(memory), base(shared_address(memory)), lanes(place.lane) {}
+  __device__ Chunk(const Arguments& arguments, const Place& place, char* memory)
+      : a(arguments),
+        p(place),
+        shared(memory),
+        base(shared_address(memory)),
+        slice(place.slice * kKeysPanel),
+        sources(arguments, place) {}
 
-  __device__ std::uint32_t q() const { return base + map.q; }
-  __device__ std::uint32_t k() const { return base + map.k; }
-  __device__ std::uint32_t h() const { return base + map.h + p.slice * 2 * S::kStatePanel; }
-  __device__ std::uint32_t v() const { return base + map.v + p.slice * kKeysPanel; }
-  __device__ std::uint32_t z() const { return base + map.z + p.slice * kKeysPanel; }
-  /// For MIMO x before it meets mimo_x, behind z: tokens are at most half as many as rows.
-  __device__ std::uint32_t x() const { return S::kMimo ? z() + kKeysPanel / 2 : v(); }
-  __device__ float* theta() const { return reinterpret_cast<float*>(shared + map.theta); }
+  __device__ std::uint32_t v() const { return base + M::v + slice; }
+  __device__ std::uint32_t h() const { return base + M::h + p.slice * 2 * S::kStatePanel; }
 
-  /// Biases and angles to shared memory; the caller synchronizes.
+  /// Parameters and zero angles to shared memory; the caller synchronizes.
   __device__ void begin() const {
-    load_biases<S>(a, p, map, shared);
-    for (int s = threadIdx.x; s < SharedMap::round_up(a.angles, 8); s += p.threads) theta()[s] = 0;
+    load_parameters<S>(a, p, shared);
+    for (int s = threadIdx.x; s < S::kHalves * kPairs; s += S::kThreads)
+      at<float>(shared, M::theta + s * 4) = 0;
   }
-  __device__ void fetch_keys(int at, int half) const { fetch_rows<S>(a, p, at, half, a.in.B, k()); }
-  __device__ void fetch_queries(int at, int half) const { fetch_rows<S>(a, p, at, half, a.in.C, q()); }
-  __device__ void fetch_x(int at) const {
-    fetch_tokens<S>(a, p, at, 0, S::kTokens, threadIdx.x % kGroupThreads, kGroupThreads, a.in.x, x());
+  /// Starts the copies of what comes before the products of a half; one group.
+  template <bool kQueries>
+  __device__ void fetch(int begin, int half) const {
+    if (kQueries) fetch_rows<S>(a, p, begin, half, sources.B + sources.to_C, base + M::q);
+    fetch_rows<S>(a, p, begin, half, sources.B, base + M::k);
+    if (half == 0) fetch_tokens<S>(a, p, begin, sources.x, base + M::x + slice);
+    a.angles % 4 == 0 ? fetch_rates<S, 4>(a, p, begin, half, base)
+                      : fetch_rates<S, 1>(a, p, begin, half, base);
+    commit_copies();
   }
-  __device__ void fetch_z(int at) const {
-    constexpr int kTokens = S::kTokens / 4;
-    fetch_tokens<S>(a, p, at, p.row_warp * kTokens, kTokens, p.lane, 32, a.in.z, z());
+  /// The same of a warp's z.
+  __device__ void fetch_gate(int begin) const {
+    fetch_tokens<S>(a, p, begin, sources.x + sources.to_z, base + M::z + slice);
+    commit_copies();
   }
-  __device__ void turn_keys(int half) const {
-    turn_rows<S>(a, p, map, shared, base, half, reinterpret_cast<const float*>(shared + map.bias), k());
+  /// Lets products of warp groups see what this thread has written, from the next barrier on.
+  __device__ void publish() const {
+    if constexpr (kByGroup<S>) fence_shared();
   }
-  __device__ void turn_queries(int half) const {
-    const float* bias = reinterpret_cast<const float*>(shared + map.bias) + S::kRanks * S::kHalves * kColumns;
-    turn_rows<S>(a, p, map, shared, base, half, bias, q());
+
+  /// Adds the chunk's keys to the state of a half.
+  __device__ void add_to_state(float (&state)[S::kTilesN][4]) const {
+    if constexpr (kByGroup<S>) {
+      std::uint32_t left[kRows / 16][4];
+#pragma unroll
+      for (int i = 0; i < kRows / 16; ++i) load_weighed_values<S>(p, i, v(), shared, left[i]);
+      hold(left), hold(state);
+      fence_products();
+      start_adding_keys<S>(base + M::k, left, state);
+      wait_products<0>();
+      hold(state);
+    } else {
+      add_keys<S>(p, base + M::k, v(), shared, state);
+    }
   }
-  __device__ void spread() const {
-    if constexpr (S::kMimo) spread_values<S>(a, p, x(), v());
+
+  /// Reads the state of a half out, as it is shared, and adds the chunk's keys to it, as it has decayed; the
+  /// last half finishes y.
+  __device__ void multiply(bool last_half, float D, Rows<S>& rows, float (&state)[S::kTilesN][4]) const {
+    if constexpr (kByGroup<S>) {
+      hold(rows.score), hold(rows.y);
+      fence_products();
+      start_reading<S>(base + M::q, base + M::k, h(), rows);
+      wait_products<0>();
+      hold(rows.score), hold(rows.y);
+      if (last_half) {
+        weigh<S>(p, D, shared, rows);
+        start_adding_values<S>(v(), rows);
+      }
+      std::uint32_t left[kRows / 16][4];
+#pragma unroll
+      for (int i = 0; i < kRows / 16; ++i) load_weighed_values<S>(p, i, v(), shared, left[i]);
+      hold(left), hold(state);
+      fence_products();
+      start_adding_keys<S>(base + M::k, left, state);
+      wait_products<0>();
+      hold(state), hold(rows.y);
+    } else {
+      read_out<S>(p, base + M::q, base + M::k, h(), rows);
+      if (last_half) {
+        weigh<S>(p, D, shared, rows);
+        add_values<S>(p, v(), rows);
+      }
+      add_keys<S>(p, base + M::k, v(), shared, state);
+    }
   }
-  __device__ void add_to(float (&h)[S::kTilesN][4], float decay) const {
-    add_keys<S>(p, lanes, decay, base + map.weight, k(), v(), h);
+
+  /// From y to the chunk's output.
+  __device__ void finish(int begin, Rows<S>& rows) const {
+    if (a.parameters.norm != nullptr) normalize<S>(a, p, shared, rows);
+    gate<S>(p, M::z + slice, shared, rows);
+    __syncwarp();
+    store_tokens<S>(a, p, begin, M::z + slice, shared);
+    __syncwarp();
   }
 };
 
 /// What a segment adds to the state, from zero angles: slot index + 1. The first also saves the sequence's
 /// start, as slot 0: its last segment may overwrite the state before the others have read it.
 template <typename S>
-__global__ void __launch_bounds__(kMostThreads<S>, 1)
-    segment_kernel(const __grid_constant__ Arguments a, const SharedMap map) {
+__global__ void __launch_bounds__(S::kThreads, kBlocks<S>)
+    segment_kernel(const __grid_constant__ Arguments a) {
   extern __shared__ __align__(1024) char shared[];
   const Place p(a);
   if (p.tokens <= 0 || p.is_last()) return;
-  const Chunk<S> chunk(a, p, map, shared);
+  const Chunk<S> chunk(a, p, shared);
+  DynamicsInput<S> input;
+  input.load(a, p, 0);
+  chunk.template fetch<false>(0, 0);
   State<S> state;
   if (p.is_first()) {
-    load_state<S>(a, p, chunk.theta(), state);
+    chunk.begin();
     __syncthreads();
-    store_slot<S>(a, p, 0, chunk.theta(), 0, state);
+    load_state<S>(a, p, state, shared);
+    __syncthreads();
+    store_slot<S>(a, p, 0, 0, state, shared);
     __syncthreads();
   }
   chunk.begin();
-  each_value<S>(p, [&](int half, int i, int j, int, int) { state.h[half][i][j] = 0; });
+  state = {};
   float log_decay = 0;
-  chunk.fetch_keys(0, 0), chunk.fetch_x(0);
-  commit_copies();
   __syncthreads();
-  for (int at = 0; at < p.tokens; at += S::kTokens) {
-    Dynamics<S> dynamics(a, p, at);
-    float end = 0;
+  for (int begin = 0; begin < p.tokens; begin += S::kTokens) {
+    wait_copies<0>();
+    const Dynamics<S> dynamics(p, input, shared);
+    log_decay += dynamics.end;
 #pragma unroll
     for (int half = 0; half < S::kHalves; ++half) {
-      turn_angles<S>(a, p, map, shared, at, half, dynamics);
-      if (half == 0) {
-        end = dynamics.accumulate(p.lane);
-        if (p.warp == 0) dynamics.publish(map, shared, p.lane, end);
-      }
-      wait_copies<0>();
+      if (half > 0) wait_copies<0>();
+      __syncwarp();
+      turn_angles<S>(a, p, half, dynamics, shared);
       __syncthreads();
-      chunk.turn_keys(half);
-      if (half == 0) chunk.spread();
+      turn_rows<S, 1>(a, half, shared);
+      if (S::kMimo && half == 0) spread_values<S>(a, p, shared);
+      decay_state<S>(exp2_fast(dynamics.end), state.h[half]);
+      chunk.publish();
       __syncthreads();
-      chunk.add_to(state.h[half], exp2_fast(end));
+      chunk.add_to_state(state.h[half]);
       __syncthreads();
       const bool last_half = half == S::kHalves - 1;
-      chunk.fetch_keys(last_half ? at + S::kTokens : at, last_half ? 0 : half + 1);
-      if (last_half) chunk.fetch_x(at + S::kTokens);
-      commit_copies();
+      chunk.template fetch<false>(last_half ? begin + S::kTokens : begin, last_half ? 0 : half + 1);
     }
-    log_decay += end;
+    input.load(a, p, begin + S::kTokens);
   }
   wait_copies<0>();
-  store_slot<S>(a, p, p.index + 1, chunk.theta(), log_decay, state);
+  store_slot<S>(a, p, p.index + 1, log_decay, state, shared);
 }
 
 /// A segment's output, and after a sequence's last token its state.
 template <typename S>
-__global__ void __launch_bounds__(kMostThreads<S>, 1)
-    scan_kernel(const __grid_constant__ Arguments a, const SharedMap map) {
+__global__ void __launch_bounds__(S::kThreads, kBlocks<S>) scan_kernel(const __grid_constant__ Arguments a) {
   extern __shared__ __align__(1024) char shared[];
   const Place p(a);
   if (p.tokens <= 0) return;
-  const Chunk<S> chunk(a, p, map, shared);
-  chunk.fetch_queries(0, 0), chunk.fetch_keys(0, 0), chunk.fetch_x(0);
-  commit_copies();
-  chunk.fetch_z(0);
-  commit_copies();
+  const Chunk<S> chunk(a, p, shared);
+  DynamicsInput<S> input;
+  input.load(a, p, 0);
+  chunk.template fetch<true>(0, 0);
+  chunk.fetch_gate(0);
   chunk.begin();
   __syncthreads();
   State<S> state;
   if (p.is_first() && p.is_last()) {
-    load_state<S>(a, p, chunk.theta(), state);
+    load_state<S>(a, p, state, shared);
   } else {
-    gather_slots<S>(a, p, chunk.theta(), state);
+    gather_slots<S>(a, p, state, shared);
   }
   __syncthreads();
   const float D = a.parameters.D[p.head];
-  for (int at = 0; at < p.tokens; at += S::kTokens) {
-    Dynamics<S> dynamics(a, p, at);
-    float end = 0;
+  for (int begin = 0; begin < p.tokens; begin += S::kTokens) {
+    wait_copies<1>();
+    const Dynamics<S> dynamics(p, input, shared);
     Rows<S> rows = {};
 #pragma unroll
     for (int half = 0; half < S::kHalves; ++half) {
       const bool last_half = half == S::kHalves - 1;
-      turn_angles<S>(a, p, map, shared, at, half, dynamics);
-      if (half == 0) {
-        end = dynamics.accumulate(p.lane);
-        if (p.warp == 0) dynamics.publish(map, shared, p.lane, end);
-      }
-      wait_copies<1>();
+      if (half > 0) wait_copies<0>();
+      __syncwarp();
+      turn_angles<S>(a, p, half, dynamics, shared);
       __syncthreads();
-      chunk.turn_queries(half);
-      chunk.turn_keys(half);
-      if (half == 0) chunk.spread();
-      share_state<S>(p, chunk.h(), state.h[half]);
+      turn_rows<S, 2>(a, half, shared);
+      if (S::kMimo && half == 0) spread_values<S>(a, p, shared);
+      share_state<S>(p, state.h[half], shared);
+      decay_state<S>(exp2_fast(dynamics.end), state.h[half]);
+      chunk.publish();
       __syncthreads();
-      read_out<S>(p, chunk.lanes, chunk.q(), chunk.k(), chunk.h(), rows);
-      if (last_half) {
-        weigh<S>(p, map, shared, D, rows);
-        add_values<S>(p, chunk.lanes, chunk.v(), rows);
-      }
-      chunk.add_to(state.h[half], exp2_fast(end));
+      chunk.multiply(last_half, D, rows, state.h[half]);
       __syncthreads();
-      const int next = last_half ? at + S::kTokens : at, next_half = last_half ? 0 : half + 1;
-      chunk.fetch_queries(next, next_half), chunk.fetch_keys(next, next_half);
-      if (last_half) chunk.fetch_x(next);
-      commit_copies();
-      if (!last_half) commit_copies();  // so that always the last group but one holds what is waited for
+      chunk.template fetch<true>(last_half ? begin + S::kTokens : begin, last_half ? 0 : half + 1);
     }
+    input.load(a, p, begin + S::kTokens);
     wait_copies<1>();
     __syncwarp();
-    if (a.parameters.norm != nullptr) normalize<S>(a, p, map, shared, rows);
-    gate<S>(a, p, chunk.z(), rows);
-    __syncwarp();
-    store_tokens<S>(a, p, at, chunk.z());
-    __syncwarp();
-    chunk.fetch_z(at + S::kTokens);
-    commit_copies();
+    chunk.finish(begin, rows);
+    chunk.fetch_gate(begin + S::kTokens);
   }
   wait_copies<0>();
-  if (p.is_last()) store_state<S>(a, p, chunk.theta(), state);
+  if (p.is_last()) store_state<S>(a, p, state, shared);
 }
 
 }  // namespace mamba3::cuda::scan

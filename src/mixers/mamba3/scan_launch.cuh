@@ -10,7 +10,7 @@ struct Launch {
   int most_segments;  ///< of a sequence
 };
 
-/// Ranks: 1 for SISO, else 2, 4 or 8.
+/// Ranks: 1 for SISO, else 4 or 8.
 template <int Ranks>
 void launch(const Arguments& arguments, const Launch& shape, cudaStream_t stream);
 

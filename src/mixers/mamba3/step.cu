@@ -14,34 +14,34 @@
 namespace mamba3::cuda {
 namespace {
 
-/// A block's shared memory, offsets in floats; the slots (or the new token alone) lie at its start.
+/// A block's shared memory, offsets in floats. A published head has h [N, P'] at its start.
 struct StepShared {
-  int q = 0;                               // [kRanks, N'], those of ranks that do not exist are zeros
-  int partial = 0;                         // [groups of rows, kRanks, P']; then the first holds what is gated
-  int score = 0;                           // [slots, R, kRanks]
-  int z = 0;                               // [P']
-  int mimo_x = 0, mimo_z = 0, mimo_o = 0;  // [R, P']
-  int norm = 0;                            // [P']
-  int theta = 0;                           // [S]
-  int weight = 0;                          // [slots]
-  int decay = 0;                           // [1]
+  int slots = 0;    // old slots that come to shared memory
+  int tokens = 0;   // [slots + 1, token]  the slots' k and x, the new token's behind the old ones
+  int q = 0;        // [kRanks, N'], those of ranks that do not exist are zeros
+  int partial = 0;  // [groups of rows, P'], or with norm [groups of rows, kRanks, P']
+  int score = 0;    // [slots, R, kRanks]
+  int gate = 0;     // [R, P']
+  int mimo_x = 0;   // [R, P']
+  int theta = 0;    // [S]
+  int weight = 0;   // [slots]
+  int decay = 0;    // [1]
   int size = 0;
 
   StepShared() = default;
   template <typename Head>
-  StepShared(const Head& s, const StateShape& shape, bool is_normed) {
+  StepShared(const Head& s, const StateShape& shape, int fold_every, bool is_normed) {
     const auto take = [this](int& part, int count) {
       part = size;
       size += (count + 3) / 4 * 4;
     };
-    size = (Head::kStaged ? shape.slots : 1) * s.token;
+    if (Head::kPublished) slots = fold_every, size = s.N * s.wide_p;
+    take(tokens, (slots + 1) * s.token);
     take(q, Head::kRanks * s.wide_n);
-    take(partial, row_groups(s) * Head::kRanks * s.wide_p);
+    take(partial, row_groups(s) * (is_normed ? Head::kRanks : 1) * s.wide_p);
     take(score, shape.slots * s.R * Head::kRanks);
-    take(z, s.wide_p);
-    const int mimo = s.is_mimo ? s.R * s.wide_p : 0;
-    take(mimo_x, mimo), take(mimo_z, mimo), take(mimo_o, mimo);
-    take(norm, is_normed ? s.wide_p : 0);
+    take(gate, s.R * s.wide_p);
+    take(mimo_x, s.is_mimo ? s.R * s.wide_p : 0);
     take(theta, shape.angles);
     take(weight, shape.slots), take(decay, 1);
   }
@@ -57,7 +57,9 @@ struct StepArgs {
   const T* projected;
   const float* dynamics;
   T* out;
-  int groups;
+  int row;           // elements of a session's row of `projected`
+  int dynamics_row;  // and of `dynamics`
+  int groups;        // G
   int fold_every;
   float A_floor;
   bool is_mimo, softplus_A;
@@ -92,16 +94,14 @@ __device__ float inverse_rms(float squares, int count) {
   return rsqrtf(squares * (1.0f / static_cast<float>(count)) + static_cast<float>(kNormEpsilon));
 }
 
-/// Four values on a boundary of their size.
-__device__ float4 load_four(const float* v) {
-  return load4(v);
-}
-__device__ float4 load_four(const __nv_bfloat16* v) {
-  const uint2 raw = *reinterpret_cast<const uint2*>(v);
-  const float2 low = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162&>(raw.x));
-  const float2 high = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162&>(raw.y));
-  return {low.x, low.y, high.x, high.y};
-}
+/// kCount values as they lie in memory.
+template <typename T, int kCount>
+struct alignas(kCount * sizeof(T)) Values {
+  T of[kCount];
+  __device__ float operator[](int i) const { return static_cast<float>(of[i]); }
+  /// On a boundary of their size.
+  __device__ static Values load(const T* v) { return *reinterpret_cast<const Values*>(v); }
+};
 
 /// Waits for the kernel in front, and lets the next one begin with what does not depend on this one.
 __device__ void wait_for_products() {
@@ -113,9 +113,8 @@ __device__ void wait_for_products() {
 
 __device__ void prefetch(const float* v, int count, int threads) {
   constexpr int kLine = 128 / sizeof(float);
-  for (int i = kLine * static_cast<int>(threadIdx.x); i < count; i += kLine * threads) {
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(v + i));
-  }
+  each_of(kLine * static_cast<int>(threadIdx.x), kLine * threads, count,
+          [&](int i) { asm volatile("prefetch.global.L2 [%0];" ::"l"(v + i)); });
 }
 
 /// One head of one session. Even warps make k and hold x, odd ones make q and hold z: `index` is a thread's
@@ -126,7 +125,8 @@ struct HeadStep {
   const StepArgs<T>& a;
   float* const shared;
   const Head s{a.shape, a.is_mimo};
-  const int head = static_cast<int>(blockIdx.x), session = static_cast<int>(blockIdx.y);
+  const int group = static_cast<int>(blockIdx.y), session = static_cast<int>(blockIdx.z);
+  const int head = group * static_cast<int>(gridDim.x) + static_cast<int>(blockIdx.x);
   const int thread = static_cast<int>(threadIdx.x), threads = s.threads();
   const int lane = static_cast<int>(threadIdx.x % kLanes), warp = static_cast<int>(threadIdx.x / kLanes);
   const int warps = threads / kLanes;
@@ -135,83 +135,64 @@ struct HeadStep {
   const int tail = a.sessions.tails[session], last = tail + 1;
   const bool folds = ((static_cast<int>(a.sessions.positions[session]) + 1) & (a.fold_every - 1)) == 0;
   const HeadState state{a.shape, a.sessions.states[session] + a.offset, head};
+  float *const stored = state.token(0), *const staged = shared + a.shared.tokens;
+  const float D = a.w.D[head];
+  const T* const projected = a.projected + static_cast<std::int64_t>(session) * a.row;
+  const float* const dynamics_row = a.dynamics + static_cast<std::int64_t>(session) * a.dynamics_row;
 
-  /// k [R, N'] and x [P'] of a slot.
-  __device__ float* token_at(int slot) const {
-    if (Head::kStaged) return shared + slot * s.token;
-    return slot == last ? shared : state.token(slot);
+  /// k [R, N'] and x [P'] of a slot. A session that only steps has all of them in shared memory; those of a
+  /// longer tail, left by a prefill, stay where they are.
+  __device__ const float* token_at(int slot) const {
+    const bool is_stored = slot >= a.shared.slots && slot < last;
+    return (is_stored ? stored : staged) + (is_stored ? slot : min(slot, a.shared.slots)) * s.token;
   }
-  __device__ float* x_at(int slot) const { return token_at(slot) + s.R * s.wide_n; }
+  __device__ const float* x_at(int slot) const { return token_at(slot) + s.R * s.wide_n; }
+  __device__ float* fresh() const { return staged + min(last, a.shared.slots) * s.token; }
 
-  /// What needs no product, on its way: the old slots and small parameters to shared memory, the rest to the
-  /// cache.
-  __device__ void begin() const {
-    if (Head::kStaged) stage(shared, state.token(0), last * s.token, threads);
-    if (s.is_mimo) {
-      const int at = head * s.R * s.P;
-      stage_rows(shared + a.shared.mimo_x, a.w.mimo_x + at, s.R, s.P, s.wide_p, threads);
-      stage_rows(shared + a.shared.mimo_z, a.w.mimo_z + at, s.R, s.P, s.wide_p, threads);
-      stage_rows(shared + a.shared.mimo_o, a.w.mimo_o + at, s.R, s.P, s.wide_p, threads);
+  /// What needs no product, on its way: first the old slots, then h, and what there is of parameters.
+  __device__ void begin(Tile<Head>& tile) const {
+    if constexpr (Head::kPublished) {
+      each_of(4 * thread, 4 * threads, min(last, a.shared.slots) * s.token,
+              [&](int i) { stage_state(staged + i, stored + i); });
+      __pipeline_commit();
+      tile.begin_load(state.h());
     }
-    if (a.w.norm != nullptr)
-      stage_rows(shared + a.shared.norm, a.w.norm + head * s.P, 1, s.P, s.wide_p, threads);
+    if (s.is_mimo) {
+      stage_rows(shared + a.shared.mimo_x, a.w.mimo_x + head * s.R * s.P, s.R, s.P, s.wide_p, threads);
+    }
     __pipeline_commit();
     prefetch((is_query ? a.w.C_bias : a.w.B_bias) + head * s.R * s.N, s.R * s.N, threads);
-    prefetch(state.theta(), a.shape.angles, threads);
   }
 
-  __device__ const T* projected_row() const {
-    return a.projected +
-           static_cast<std::int64_t>(session) * (2 * (a.shape.heads * s.P + s.R * a.groups * s.N));
-  }
-  __device__ const float* dynamics_row() const {
-    return a.dynamics + static_cast<std::int64_t>(session) * (3 * a.shape.heads + a.shape.angles);
-  }
   /// B or C of the head's group, [R, N] with G N elements between ranks.
-  __device__ const T* key_or_query() const {
-    const int group = a.groups == 1 ? 0 : head / (a.shape.heads / a.groups);
-    return projected_row() + 2 * a.shape.heads * s.P + ((is_query ? s.R * a.groups : 0) + group) * s.N;
+  __device__ const T* vectors() const {
+    return projected + 2 * a.shape.heads * s.P + ((is_query ? s.R * a.groups : 0) + group) * s.N;
   }
 
-  /// Steps 1 and 2.
-  __device__ Dynamics dynamics() const {
-    const float* row = dynamics_row() + head;
-    const float dd_dt = row[0], dd_A = row[a.shape.heads], trap = row[2 * a.shape.heads];
-    const float dt = softplus(dd_dt + a.w.dt_bias[head]), lambda = sigmoid(trap);
-    const float activated = a.softplus_A ? softplus(dd_A) : dd_A >= 0 ? 1 + dd_A : __fdividef(1.0f, 1 - dd_A);
-    return {expf(-fmaxf(activated, a.A_floor) * dt), lambda * dt, (1 - lambda) * dt, dt};
-  }
+  // Loads, all of them before the first use: branches and conversions between them would wait for each in
+  // turn.
 
-  /// A column of x or z.
-  __device__ float load_column(int p) const {
-    const T* row = projected_row() + (is_query ? 0 : a.shape.heads * s.P) + head * s.P;
-    return p < s.P ? static_cast<float>(row[p]) : 0.0f;
-  }
-
-  /// Elements that turn together: (2i, 2i + 1) for SISO, (i, i + N/2) for MIMO.
-  template <typename From>
-  __device__ float2 load_pair(const From* v, int pair) const {
-    const From* first = v + (s.is_mimo ? pair : 2 * pair);
-    return {static_cast<float>(first[0]), static_cast<float>(first[s.is_mimo ? s.N / 2 : 1])};
-  }
-  __device__ void store_pair(float* v, int pair, float2 value) const {
-    if (s.is_mimo) {
-      v[pair] = value.x, v[pair + s.N / 2] = value.y;
-    } else {
-      *reinterpret_cast<float2*>(v + 2 * pair) = value;
-    }
-  }
-
-  /// A pair of all ranks before its rotation.
+  /// A pair of all ranks before its rotation. Elements that turn together are (2i, 2i + 1) for SISO and (i, i
+  /// + N/2) for MIMO.
   struct PairInput {
-    float2 raw[kRanks], bias[kRanks], gain;
+    Values<T, 2> raw[kRanks];
+    Values<float, 2> bias[kRanks], gain;
     float theta, angle;
   };
-  __device__ PairInput load_inputs(int pair) const {
-    PairInput in{};
-    if (pair >= s.N / 2) return in;
-    const T* raw = key_or_query();
+  template <typename From>
+  __device__ Values<From, 2> load_pair(const From* v, int pair) const {
+    if (s.is_mimo) return {v[pair], v[pair + s.N / 2]};
+    if constexpr (Head::kPublished) return Values<From, 2>::load(v + 2 * pair);
+    return {v[2 * pair], v[2 * pair + 1]};
+  }
+  /// Pairs beyond S have no angle; theirs is that of another.
+  __device__ int angle_of(int pair) const { return max(0, min(pair, a.shape.angles - 1)); }
+  __device__ float load_theta(int pair) const { return __ldcs(state.theta() + angle_of(pair)); }
+  __device__ PairInput load_inputs(int any_pair, float theta) const {
+    const int pair = Head::kPublished ? any_pair : min(any_pair, s.N / 2 - 1);
+    const T* raw = vectors();
     const float* bias = (is_query ? a.w.C_bias : a.w.B_bias) + head * s.R * s.N;
+    PairInput in{};
     in.gain = load_pair(is_query ? a.w.C_norm : a.w.B_norm, pair);
 #pragma unroll
     for (int r = 0; r < kRanks; ++r) {
@@ -219,26 +200,76 @@ struct HeadStep {
       in.raw[r] = load_pair(raw + r * a.groups * s.N, pair);
       in.bias[r] = load_pair(bias + r * s.N, pair);
     }
-    if (pair < a.shape.angles)
-      in.theta = state.theta()[pair], in.angle = dynamics_row()[3 * a.shape.heads + pair];
+    in.theta = theta;
+    in.angle = dynamics_row[3 * a.shape.heads + angle_of(pair)];
     return in;
   }
 
+  /// A column of x, or of z and what goes with it.
+  struct ColumnInput {
+    T value;
+    float mimo_z[kRanks], mimo_o[kRanks], gain;
+  };
+  __device__ ColumnInput load_column(int any_p) const {
+    const int p = Head::kPublished ? any_p : min(any_p, s.P - 1);
+    ColumnInput in{};
+    in.value = projected[(is_query ? 0 : a.shape.heads * s.P) + head * s.P + p];
+    if (!is_query) return in;
+    in.gain = a.w.norm == nullptr ? 1.0f : a.w.norm[head * s.P + p];
+#pragma unroll
+    for (int r = 0; r < kRanks; ++r) {
+      if (r >= s.R) break;
+      const int at = (head * s.R + r) * s.P + p;
+      in.mimo_z[r] = s.is_mimo ? a.w.mimo_z[at] : 1.0f;
+      in.mimo_o[r] = s.is_mimo ? a.w.mimo_o[at] : 1.0f;
+    }
+    return in;
+  }
+
+  struct DynamicsInput {
+    float dd_dt, dd_A, trap, dt_bias;
+  };
+  __device__ DynamicsInput load_dynamics() const {
+    const float* row = dynamics_row + head;
+    return {row[0], row[a.shape.heads], row[2 * a.shape.heads], a.w.dt_bias[head]};
+  }
+
+  /// A lane's part of each rank's vector.
+  struct VectorInput {
+    Values<T, 4> of[kRanks];
+  };
+  __device__ VectorInput load_vectors() const {
+    VectorInput in{};
+    if constexpr (Head::kPublished) {
+#pragma unroll
+      for (int r = 0; r < kRanks; ++r)
+        in.of[r] = Values<T, 4>::load(vectors() + r * a.groups * s.N + 4 * lane);
+    }
+    return in;
+  }
+
+  /// Steps 1 and 2.
+  __device__ Dynamics dynamics(const DynamicsInput& in) const {
+    const float dt = softplus(in.dd_dt + in.dt_bias), lambda = sigmoid(in.trap);
+    const float heavy = in.dd_A >= 0 ? 1 + in.dd_A : __fdividef(1.0f, 1 - in.dd_A);
+    const float activated = a.softplus_A ? softplus(in.dd_A) : heavy;
+    return {expf(-fmaxf(activated, a.A_floor) * dt), lambda * dt, (1 - lambda) * dt, dt};
+  }
+
   /// Step 3's scale of each rank's vector.
-  __device__ void norms(float (&scale)[kRanks]) const {
-    const T* vector = key_or_query();
+  __device__ void norms(const VectorInput& in, float (&scale)[kRanks]) const {
     float squares[kRanks] = {};
 #pragma unroll
     for (int r = 0; r < kRanks; ++r) {
       if (r >= s.R) break;
-      const T* v = vector + r * a.groups * s.N;
       if constexpr (Head::kPublished) {
-        const float4 four = load_four(v + 4 * lane);
-        squares[r] = sum(four * four);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) squares[r] = fmaf(in.of[r][i], in.of[r][i], squares[r]);
       } else {
-        for (int n = lane; n < s.N; n += kLanes) {
+        const T* v = vectors() + r * a.groups * s.N;
+        each_of(lane, kLanes, s.N, [&](int n) {
           squares[r] = fmaf(static_cast<float>(v[n]), static_cast<float>(v[n]), squares[r]);
-        }
+        });
       }
     }
     const float mine = inverse_rms(warp_sums(squares), s.N);
@@ -262,33 +293,60 @@ struct HeadStep {
     return by;
   }
 
-  /// Steps 1 to 5: the new token into its slot, q, z and the slots' weights.
-  __device__ void prepare() const {
-    float column = load_column(index);
-    PairInput in = load_inputs(index);
-    const bool weighs = warp == warps - 1;
-    const SlotDynamics slots(state, weighs ? tail : 0);
-    float scale[kRanks];
-    norms(scale);
-    Dynamics now{};
-    if (weighs || index - lane < a.shape.angles) now = dynamics();
-    float* const rows = is_query ? shared + a.shared.q : token_at(last);
-    for (int pair = index; pair < s.N / 2; pair += stride) {
-      const float2 by = turn(pair, in, now.dt);
+  __device__ void store_pair(float* v, int pair, float2 value) const {
+    if (s.is_mimo) {
+      v[pair] = value.x, v[pair + s.N / 2] = value.y;
+    } else {
+      *reinterpret_cast<float2*>(v + 2 * pair) = value;
+    }
+  }
+  /// Steps 3 to 5 for a pair of all ranks, to `rows` [R, N'].
+  __device__ void rotate(int pair, const PairInput& in, const float (&scale)[kRanks], float dt,
+                         float* rows) const {
+    const float2 by = turn(pair, in, dt);
 #pragma unroll
-      for (int r = 0; r < kRanks; ++r) {
-        if (r >= s.R) break;
-        const float x = fmaf(in.raw[r].x * scale[r], in.gain.x, in.bias[r].x);
-        const float y = fmaf(in.raw[r].y * scale[r], in.gain.y, in.bias[r].y);
-        store_pair(rows + r * s.wide_n, pair, {x * by.x - y * by.y, x * by.y + y * by.x});
-      }
-      if (pair + stride < s.N / 2) in = load_inputs(pair + stride);
+    for (int r = 0; r < kRanks; ++r) {
+      if (r >= s.R) break;
+      const float x = fmaf(in.raw[r][0] * scale[r], in.gain[0], in.bias[r][0]);
+      const float y = fmaf(in.raw[r][1] * scale[r], in.gain[1], in.bias[r][1]);
+      store_pair(rows + r * s.wide_n, pair, {x * by.x - y * by.y, x * by.y + y * by.x});
     }
-    float* const columns = is_query ? shared + a.shared.z : x_at(last);
-    for (int p = index; p < s.wide_p; p += stride) {
-      columns[p] = column;
+  }
+
+  /// x into the new token; z, norm's gain, mimo_z and mimo_o into what step 9 multiplies y of each rank with.
+  __device__ void store_column(int p, const ColumnInput& in) const {
+    const float value = p < s.P ? static_cast<float>(in.value) : 0.0f;
+    if (!is_query) {
+      fresh()[s.R * s.wide_n + p] = value;
+      return;
+    }
+#pragma unroll
+    for (int r = 0; r < kRanks; ++r) {
+      if (r >= s.R) break;
+      const float z = value * in.mimo_z[r];
+      shared[a.shared.gate + r * s.wide_p + p] = z * sigmoid(z) * in.gain * in.mimo_o[r];
+    }
+  }
+
+  /// Steps 1 to 5: the new token into its slot, q, the gate and the slots' weights.
+  __device__ void prepare(const SlotDynamics& slots, float theta) const {
+    const bool weighs = warp == warps - 1;
+    ColumnInput column = load_column(index);
+    PairInput pairs = load_inputs(index, theta);
+    const VectorInput vectors = load_vectors();
+    const DynamicsInput steering = load_dynamics();
+    float scale[kRanks];
+    norms(vectors, scale);
+    const Dynamics now = dynamics(steering);
+    float* const rows = is_query ? shared + a.shared.q : fresh();
+    each_of(index, stride, s.N / 2, [&](int pair) {
+      rotate(pair, pairs, scale, now.dt, rows);
+      if (pair + stride < s.N / 2) pairs = load_inputs(pair + stride, load_theta(pair + stride));
+    });
+    each_of(index, stride, s.wide_p, [&](int p) {
+      store_column(p, column);
       if (p + stride < s.wide_p) column = load_column(p + stride);
-    }
+    });
     if (weighs) weigh(slots, now);
     clear_padding(rows);
   }
@@ -296,9 +354,9 @@ struct HeadStep {
   /// Zeros to rows [R, N'] beyond N, and for ranks that do not exist.
   __device__ void clear_padding(float* rows) const {
     if constexpr (!Head::kPublished) {
-      for (int i = index; i < (is_query ? kRanks : s.R) * s.wide_n; i += stride) {
+      each_of(index, stride, (is_query ? kRanks : s.R) * s.wide_n, [&](int i) {
         if (i / s.wide_n >= s.R || i % s.wide_n >= s.N) rows[i] = 0;
-      }
+      });
     }
   }
 
@@ -341,9 +399,10 @@ struct HeadStep {
         }
       }
       const float total = warp_sums(sums);
-      const int key = first + lane / kLanesOfSum / kRanks;
+      const int key = first + lane / kLanesOfSum / kRanks, slot = key / s.R, r = lane / kLanesOfSum % kRanks;
       if (lane % kLanesOfSum == 0 && key < keys) {
-        shared[a.shared.score + first * kRanks + lane / kLanesOfSum] = weight[key / s.R] * total;
+        const bool is_own = slot == last && key - slot * s.R == r;
+        shared[a.shared.score + key * kRanks + r] = fmaf(weight[slot], total, is_own ? D : 0.0f);
       }
     }
   }
@@ -354,12 +413,11 @@ struct HeadStep {
     for (int r = 0; r < kRanks; ++r) {
       y[r] = {0, 0, 0, 0};
       tile.each_row(shared + a.shared.q + r * s.wide_n,
-                    [&](int i, float q) { add_scaled(y[r], q, tile.rows[i]); });
+                    [&](int i, float q) { add_scaled(y[r], q, tile[i]); });
     }
   }
 
-  /// The checkpoint's decay and the slots that fall to this group of rows, sum of score v; then to shared
-  /// memory.
+  /// The checkpoint's decay and the slots that fall to this group of rows: sum of score v.
   __device__ void add_slots(const Tile<Head>& tile, float4 (&y)[kRanks]) const {
     const float decay = shared[a.shared.decay];
 #pragma unroll
@@ -374,71 +432,58 @@ struct HeadStep {
         for (int r = 0; r < kRanks; ++r) add_scaled(y[r], mine.of[r], v);
       }
     }
+  }
+
+  /// Step 9 for a group's sums. Without norm the gate and the sum over ranks come before the sum over groups;
+  /// with norm that sum has to be known first, and gate_rank does the rest.
+  __device__ void store_partial(const Tile<Head>& tile, const float4 (&y)[kRanks]) const {
+    float* partial = shared + a.shared.partial;
+    float4 gated{0, 0, 0, 0};
 #pragma unroll
     for (int r = 0; r < kRanks; ++r) {
-      store4(shared + a.shared.partial + (tile.group * kRanks + r) * s.wide_p + tile.column, y[r]);
-    }
-  }
-
-  __device__ float2 load2(int part, int p) const {
-    return *reinterpret_cast<const float2*>(shared + part + p);
-  }
-
-  /// Steps 8 and 9 for rank r, by one warp, two columns a lane: the groups' sums, D term, norm and gate, in
-  /// place of the first group's sum. Padding is zeros.
-  __device__ void gate_rank(int r, float D) const {
-    float squares[1] = {0};
-    for (int p = 2 * lane; p < s.wide_p; p += 2 * kLanes) {
-      const float2 x = *reinterpret_cast<const float2*>(x_at(last) + p);
-      const float2 mimo = s.is_mimo ? load2(a.shared.mimo_x, r * s.wide_p + p) : float2{1, 1};
-      float2 y{D * x.x * mimo.x, D * x.y * mimo.y};
-#pragma unroll
-      for (int g = 0; g < row_groups(s); ++g) {
-        const float2 part = load2(a.shared.partial, (g * kRanks + r) * s.wide_p + p);
-        y.x += part.x, y.y += part.y;
-      }
-      squares[0] = fmaf(y.x, y.x, fmaf(y.y, y.y, squares[0]));
-      *reinterpret_cast<float2*>(shared + a.shared.partial + r * s.wide_p + p) = y;
-    }
-    const float scale = a.w.norm == nullptr ? 1.0f : inverse_rms(warp_sums(squares), s.P);
-    for (int p = 2 * lane; p < s.wide_p; p += 2 * kLanes) {
-      float2 y = load2(a.shared.partial, r * s.wide_p + p), z = load2(a.shared.z, p);
+      if (r >= s.R) break;
       if (a.w.norm != nullptr) {
-        const float2 gain = load2(a.shared.norm, p);
-        y.x *= scale * gain.x, y.y *= scale * gain.y;
+        store4(partial + (tile.group * kRanks + r) * s.wide_p + tile.column, y[r]);
+      } else {
+        gated = gated + load4(shared + a.shared.gate + r * s.wide_p + tile.column) * y[r];
       }
-      if (s.is_mimo) {
-        const float2 by = load2(a.shared.mimo_z, r * s.wide_p + p),
-                     o = load2(a.shared.mimo_o, r * s.wide_p + p);
-        z.x *= by.x, z.y *= by.y;
-        y.x *= o.x, y.y *= o.y;
-      }
-      y.x *= z.x * sigmoid(z.x), y.y *= z.y * sigmoid(z.y);
-      *reinterpret_cast<float2*>(shared + a.shared.partial + r * s.wide_p + p) = y;
     }
+    if (a.w.norm == nullptr) store4(partial + tile.group * s.wide_p + tile.column, gated);
   }
 
-  /// The token and its angles into the state, by the last threads first: the first ones gate.
+  /// Norm and gate of rank r, by one warp, in place of the first group's sum.
+  __device__ void gate_rank(int r) const {
+    float *y = shared + a.shared.partial + r * s.wide_p, squares[1] = {0};
+    each_of(lane, kLanes, s.P, [&](int p) {
+      float total = 0;
+      for (int g = 0; g < row_groups(s); ++g) total += y[g * kRanks * s.wide_p + p];
+      squares[0] = fmaf(total, total, squares[0]);
+      y[p] = total;
+    });
+    const float scale = inverse_rms(warp_sums(squares), s.P);
+    each_of(lane, kLanes, s.P, [&](int p) { y[p] *= scale * shared[a.shared.gate + r * s.wide_p + p]; });
+  }
+
+  /// The sum of `count` rows of partial sums: of groups, or with norm of ranks.
+  __device__ void store_out(int count) const {
+    T* out = a.out + (static_cast<std::int64_t>(session) * a.shape.heads + head) * s.P;
+    each_of(thread, threads, s.P, [&](int p) {
+      float total = 0;
+      for (int i = 0; i < count; ++i) total += shared[a.shared.partial + i * s.wide_p + p];
+      out[p] = static_cast<T>(total);
+    });
+  }
+
+  /// The token and its angles into the state, by the last threads: the first ones have the output.
   __device__ void store_token() const {
     const int from_last = threads - 1 - thread;
-    float *slot = state.token(folds ? 0 : last), *mine = token_at(last);
-    for (int i = 4 * from_last; i < s.token; i += 4 * threads) store4(slot + i, load4(mine + i));
-    for (int i = from_last; i < a.shape.angles; i += threads) {
+    float *slot = state.token(folds ? 0 : last), *mine = fresh();
+    each_of(4 * from_last, 4 * threads, s.token, [&](int i) { store4(slot + i, load4(mine + i)); });
+    each_of(from_last, threads, a.shape.angles, [&](int i) {
       const float theta = shared[a.shared.theta + i];
       state.theta()[i] = theta;
       if (folds) state.start()[i] = theta;
-    }
-  }
-
-  /// The sum over ranks.
-  __device__ void store_out() const {
-    T* out = a.out + (static_cast<std::int64_t>(session) * a.shape.heads + head) * s.P;
-    for (int p = thread; p < s.P; p += threads) {
-      float total = 0;
-#pragma unroll
-      for (int r = 0; r < kRanks; ++r) total += r < s.R ? shared[a.shared.partial + r * s.wide_p + p] : 0.0f;
-      out[p] = static_cast<T>(total);
-    }
+    });
   }
 };
 
@@ -447,40 +492,48 @@ __global__ void __launch_bounds__(Head::kThreads, Head::kBlocks)
     step_kernel(const __grid_constant__ StepArgs<T> a) {
   extern __shared__ __align__(16) float memory[];
   const HeadStep<T, Head> step{a, memory};
-  Tile<Head> tile(step.s);
-  if (!tile.empty()) tile.load(step.state.h());
-  const float D = a.w.D[step.head];
-  step.begin();
+  Tile<Head> tile(step.s, memory);
+  const SlotDynamics slots(step.state);
+  const float theta = step.load_theta(step.index);
+  step.begin(tile);
   wait_for_products();
-  step.prepare();
-  __pipeline_wait_prior(0);
+  step.prepare(slots, theta);
+  if (!Head::kPublished && !tile.empty()) tile.begin_load(step.state.h());
+  __pipeline_wait_prior(1);
   __syncthreads();
 
   step.score();
+  __pipeline_wait_prior(0);
   float4 y[Head::kRanks];
   if (!tile.empty()) step.read_out(tile, y);
   __syncthreads();
 
   if (!tile.empty()) {
     step.add_slots(tile, y);
-    if (step.folds) {
-      tile.fold(memory[a.shared.decay], step.last + 1, memory + a.shared.weight, memory + a.shared.mimo_x,
-                [&](int slot) { return step.token_at(slot); });
-      tile.store(step.state.h());
-    }
+    step.store_partial(tile, y);
   }
   __syncthreads();
 
+  if (a.w.norm == nullptr) {
+    step.store_out(row_groups(step.s));
+  } else {
+    for (int r = step.warp; r < step.s.R; r += step.warps) step.gate_rank(r);
+    __syncthreads();
+    step.store_out(step.s.R);
+  }
+  if (step.folds && !tile.empty()) {
+    tile.fold(
+        memory[a.shared.decay], step.last + 1, memory + a.shared.weight, memory + a.shared.mimo_x,
+        [&](int slot) { return step.token_at(slot); }, step.state.h());
+  }
+  if (!Head::kPublished) __syncthreads();  // the token may take the place of slot 0
   step.store_token();
-  for (int r = step.warp; r < step.s.R; r += step.warps) step.gate_rank(r, D);
-  __syncthreads();
-  step.store_out();
 }
 
 template <typename Head, typename T>
 void launch(StepArgs<T> args, bool overlap, cudaStream_t stream) {
   const Head head(args.shape, args.is_mimo);
-  args.shared = StepShared(head, args.shape, args.w.norm != nullptr);
+  args.shared = StepShared(head, args.shape, args.fold_every, args.w.norm != nullptr);
   const int bytes = args.shared.size * static_cast<int>(sizeof(float));
   const auto kernel = step_kernel<T, Head>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
@@ -489,7 +542,8 @@ void launch(StepArgs<T> args, bool overlap, cudaStream_t stream) {
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(args.shape.heads), static_cast<unsigned>(args.sessions.batch));
+  config.gridDim = dim3(static_cast<unsigned>(args.shape.heads / args.groups),
+                        static_cast<unsigned>(args.groups), static_cast<unsigned>(args.sessions.batch));
   config.blockDim = dim3(static_cast<unsigned>(block_threads(head)));
   config.dynamicSmemBytes = static_cast<std::size_t>(bytes);
   config.stream = stream;
@@ -516,6 +570,8 @@ void step_heads(const Mamba3Config& config, const Mamba3Layout& layout, const Ma
                          .projected = projected,
                          .dynamics = dynamics,
                          .out = out,
+                         .row = static_cast<int>(config.in_rows()),
+                         .dynamics_row = static_cast<int>(config.dynamics_rows()),
                          .groups = static_cast<int>(config.ngroups),
                          .fold_every = static_cast<int>(layout.fold_every()),
                          .A_floor = static_cast<float>(config.A_floor),

@@ -21,13 +21,13 @@ __global__ void __launch_bounds__(Head::kThreads)
   if (tail == 0) return;
   const Head s(shape, mimo_x != nullptr);
   const HeadState state{shape, sessions.states[session] + offset, head};
-  Tile<Head> tile(s);
-  if (!tile.empty()) tile.load(state.h());
+  Tile<Head> tile(s, nullptr);
+  if (!tile.empty()) tile.begin_load(state.h());
   if (s.is_mimo) stage_rows(mine, mimo_x + head * s.R * s.P, s.R, s.P, s.wide_p, s.threads());
   if (threadIdx.x < kLanes) {
     const int at = tail - 1;
     const Dynamics last{state.alpha()[at], state.own()[at], state.before()[at], state.dt()[at]};
-    const float kept = SlotDynamics(state, at).weigh(at, last, weight);
+    const float kept = SlotDynamics(state).weigh(at, last, weight);
     if (threadIdx.x == 0) decay = kept;
   }
   __pipeline_commit();
@@ -35,8 +35,8 @@ __global__ void __launch_bounds__(Head::kThreads)
   __syncthreads();
 
   if (!tile.empty()) {
-    tile.fold(decay, tail + 1, weight, mine, [&](int slot) { return state.token(slot); });
-    tile.store(state.h());
+    tile.fold(
+        decay, tail + 1, weight, mine, [&](int slot) { return state.token(slot); }, state.h());
   }
   __syncthreads();
   for (int i = static_cast<int>(threadIdx.x); i < s.token; i += s.threads()) {

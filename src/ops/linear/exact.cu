@@ -20,12 +20,12 @@ struct Tile {
   static constexpr int kStride = kDepth + 4;
 };
 
-// Two blocks a multiprocessor, 16 multiply-adds for each vector from shared memory.
+// 16 multiply-adds for each vector from shared memory.
 using Large = Tile<128, 128, 16, 8, 8>;
 // Where large tiles are too few to fill the device.
-using Small = Tile<64, 64, 32, 4, 4>;
+using Small = Tile<32, 64, 64, 4, 4>;
 // A few rows, bound by memory: deep slices, so that a block has 16 KB of bf16 weights on their way.
-using Few = Tile<8, 64, 128, 1, 4>;
+using Few = Tile<8, 64, 128, 4, 1>;
 
 constexpr int kVector = 4;  // inputs that are read from shared memory at once
 

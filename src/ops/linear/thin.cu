@@ -1,28 +1,36 @@
 // The thin products' launcher, and the kernels of plain weights.
-#include <algorithm>
-
 #include "ops/linear/thin_product.cuh"
 
 namespace mamba3::cuda {
 namespace thin {
 namespace {
 
-template <typename T, int kVector>
+template <typename W, typename T, int kWidth>
 __global__ void __launch_bounds__(kThreads) pairs_product(const __grid_constant__ Arguments a) {
   __shared__ RowNorm norms[kMostThinRows];
+  __shared__ Statistics statistics;
   __shared__ float partial[kWarps * kPairRows * kMostThinRows];
+  PairWork<W, T, kWidth> pairs(a);
+  const NormWeights<T, kWidth> norm_weights(a, threadIdx.x * kWidth);
   let_dependents_start();
   wait_for_previous_kernel();
-  find_norms<false>(a, partial, norms);
-  multiply_pairs<T, kVector>(a, norms, partial);
+  find_statistics<T, false, kWidth>(a, statistics);
+  if (threadIdx.x < a.rows) norms[threadIdx.x] = norm_of<T, false>(a, statistics, threadIdx.x);
+  __syncthreads();
+  pairs.run(norms, norm_weights, partial);
 }
 
-template <typename T>
+template <typename W, typename T>
 void launch_pairs(const Arguments& a, bool dependent, cudaStream_t stream) {
-  // Four blocks fill a multiprocessor's threads by half, which registers allow.
+  // Four blocks fill half of a multiprocessor's threads.
   const int blocks = std::min(4 * Limits::of_device().multiprocessors, a.pairs);
-  a.cols % 4 == 0 ? launch(pairs_product<T, 4>, a, blocks, 0, dependent, stream)
-                  : launch(pairs_product<T, 1>, a, blocks, 0, dependent, stream);
+  launch(a.cols % kPiece == 0 ? pairs_product<W, T, kPiece> : pairs_product<W, T, 1>, a, blocks, 0, dependent,
+         stream);
+}
+template <typename W>
+void launch_pairs(const Arguments& a, bool dependent, cudaStream_t stream) {
+  a.input.x != nullptr ? launch_pairs<W, float>(a, dependent, stream)
+                       : launch_pairs<W, __nv_bfloat16>(a, dependent, stream);
 }
 
 Segment segment_for(const ThinProduct& product, int rows_at_once, int first_tile) {
@@ -53,23 +61,19 @@ bool by_pairs(const DeviceMatrix& W) {
   return W.dtype == DType::f32 || ((W.dtype == DType::f16 || W.dtype == DType::bf16) && W.cols % 8 != 0);
 }
 
-}  // namespace
-
-void launch_plain(DType type, const Arguments& a, bool dependent, cudaStream_t stream) {
-  type == DType::bf16 ? launch_product<DType::bf16>(a, dependent, stream)
-                      : launch_product<DType::f16>(a, dependent, stream);
-}
-
-namespace {
-
 void launch_type(DType type, const Arguments& a, bool dependent, cudaStream_t stream) {
-  if (a.tiles == 0) {
-    return type == DType::f32   ? launch_pairs<float>(a, dependent, stream)
-           : type == DType::f16 ? launch_pairs<__half>(a, dependent, stream)
-                                : launch_pairs<__nv_bfloat16>(a, dependent, stream);
+  switch (type) {
+    case DType::f32:
+      return launch_pairs<float>(a, dependent, stream);
+    case DType::f16:
+      return a.tiles > 0 ? launch_product<DType::f16>(a, dependent, stream)
+                         : launch_pairs<__half>(a, dependent, stream);
+    case DType::bf16:
+      return a.tiles > 0 ? launch_product<DType::bf16>(a, dependent, stream)
+                         : launch_pairs<__nv_bfloat16>(a, dependent, stream);
+    default:
+      return launch_quantized(type, a, dependent, stream);
   }
-  type == DType::bf16 || type == DType::f16 ? launch_plain(type, a, dependent, stream)
-                                            : launch_quantized(type, a, dependent, stream);
 }
 
 }  // namespace
@@ -103,7 +107,7 @@ void thin_linear(const ThinInput& input, std::span<const ThinProduct> products, 
       a.rows = rows;
       a.cols = static_cast<int>(products[i].W.cols);
       append(a, type, pairs);
-      if (!pairs && a.cols % 4 == 0) append(a, DType::f32, true);
+      if (!pairs) append(a, DType::f32, true);
       launch_type(type, a, dependent, stream);
     }
   }

@@ -34,6 +34,7 @@ struct Segment {
 struct Arguments {
   ThinInput input;
   int rows, cols;
+  int stages;                ///< steps of weights that a warp has on the way (thin_stage.cuh)
   int tiles, segments;       ///< by matrix units
   int pairs, pair_segments;  ///< by multiply-adds, behind the others
   Segment segment[kMostThinProducts];

@@ -25,7 +25,8 @@ inline constexpr int kMostThinProducts = 4;
 
 /// The input of products, [rows, cols], dense, aligned to 16 bytes: float32, or bf16 (the other is null).
 /// With `gain` [cols] u is RMSNorm(x) = gain x / sqrt(mean(x^2) + eps), with `bias` [cols] too LayerNorm(x) =
-/// gain (x - mean) / sqrt(var + eps) + bias; without, u is x. Gain and bias are float32, aligned to 16 bytes.
+/// gain (x - mean) / sqrt(var + eps) + bias, for x in float32; without, u is x. Gain and bias are float32,
+/// aligned to 16 bytes.
 struct ThinInput {
   const float* x = nullptr;
   const __nv_bfloat16* x_bf16 = nullptr;
@@ -53,8 +54,8 @@ struct ThinProduct {
 /// All `products` (at most kMostThinProducts; the same cols) of one input of `rows` rows (at most
 /// kMostThinRows). One launch if all that are not F32 have one type; F32 ones come along.
 /// `dependent`: the launch may start before the stream's previous kernel has ended (programmatic dependent
-/// launch, from compute capability 9.0 on). It fetches weights meanwhile, and touches x, gain, bias and y
-/// only after that kernel is done. Every launch lets a dependent one start as soon as it has started itself.
+/// launch, from compute capability 9.0 on). It reads weights meanwhile, and x and y only after
+/// that kernel is done. Every launch lets a dependent one start as soon as it has started itself.
 void thin_linear(const ThinInput& input, std::span<const ThinProduct> products, int rows, bool dependent,
                  cudaStream_t stream);
 

@@ -3,6 +3,8 @@
 
 #include <cuda_bf16.h>
 
+#include <type_traits>
+
 #include "ops/linear/thin_arguments.cuh"
 #include "ops/linear/thin_instructions.cuh"
 
@@ -12,132 +14,173 @@ namespace mamba3::cuda::thin {
 /// and 16 + 4 t ...
 enum class Order { eights, fours };
 
-/// u = (x - mean) factor gain + bias; float16 activations are `up` u, and sums of theirs are scaled `down`.
-struct RowNorm {
-  float mean, factor, up, down;
-};
-
-/// Values of a row that a thread takes at a time.
+/// Values of a row that a thread takes at a time: 16 bytes of bf16.
 inline constexpr int kPiece = 8;
+/// Rows that a thread takes together, so that their loads overlap.
+inline constexpr int kRowsAtOnce = 4;
 
+template <int kWidth>
 struct Piece {
-  float v[kPiece];
+  float v[kWidth];
 };
 
-__device__ inline void read_floats(const float* from, float* to) {
-  *reinterpret_cast<float4*>(to) = *reinterpret_cast<const float4*>(from);
-}
-
-__device__ inline Piece read_piece(const ThinInput& input, std::int64_t at) {
-  Piece piece;
-  if (input.x != nullptr) {
-    read_floats(input.x + at, piece.v);
-    read_floats(input.x + at + 4, piece.v + 4);
+/// kWidth: kPiece, aligned to 16 bytes, or 1.
+template <int kWidth>
+__device__ inline Piece<kWidth> read_piece(const float* from) {
+  Piece<kWidth> piece;
+  if constexpr (kWidth == 1) {
+    piece.v[0] = *from;
   } else {
-    const uint4 bits = *reinterpret_cast<const uint4*>(input.x_bf16 + at);
-    const std::uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
-    for (int i = 0; i < 4; ++i) {
-      piece.v[2 * i] = __uint_as_float(words[i] << 16);
-      piece.v[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000);
+    for (int i = 0; i < kWidth; i += 4) {
+      *reinterpret_cast<float4*>(piece.v + i) = *reinterpret_cast<const float4*>(from + i);
     }
   }
   return piece;
 }
-
-__device__ inline float read_value(const ThinInput& input, std::int64_t at) {
-  return input.x != nullptr ? input.x[at] : __bfloat162float(input.x_bf16[at]);
+template <int kWidth, typename Half>
+__device__ inline Piece<kWidth> read_piece(const Half* from) {
+  struct alignas(sizeof(Half) * kWidth) Halves {
+    Half v[kWidth];
+  };
+  const Halves halves = *reinterpret_cast<const Halves*>(from);
+  Piece<kWidth> piece;
+  for (int i = 0; i < kWidth; ++i) piece.v[i] = static_cast<float>(halves.v[i]);
+  return piece;
 }
 
-__device__ inline float normed(const ThinInput& input, const RowNorm& norm, float x, int k) {
-  if (input.gain == nullptr) return x;
-  const float u = (x - norm.mean) * norm.factor * input.gain[k];
-  return input.bias == nullptr ? u : u + input.bias[k];
+template <typename T>
+__device__ inline const T* row_of(const Arguments& a, int n) {
+  const std::int64_t at = static_cast<std::int64_t>(n) * a.cols;
+  if constexpr (std::is_same_v<T, float>) {
+    return a.input.x + at;
+  } else {
+    return a.input.x_bf16 + at;
+  }
 }
 
-__device__ inline void norm_piece(const ThinInput& input, const RowNorm& norm, int k, Piece& piece) {
-  if (input.gain == nullptr) return;
-  Piece gain;
-  read_floats(input.gain + k, gain.v);
-  read_floats(input.gain + k + 4, gain.v + 4);
-  for (int i = 0; i < kPiece; ++i) piece.v[i] = (piece.v[i] - norm.mean) * norm.factor * gain.v[i];
-  if (input.bias == nullptr) return;
-  Piece bias;
-  read_floats(input.bias + k, bias.v);
-  read_floats(input.bias + k + 4, bias.v + 4);
-  for (int i = 0; i < kPiece; ++i) piece.v[i] += bias.v[i];
+/// Rows in bf16 are never normed.
+template <typename T>
+__device__ inline bool is_normed(const Arguments& a) {
+  return std::is_same_v<T, float> && a.input.gain != nullptr;
 }
 
-/// partial[row][warp] = the sum, or the maximum, over a row's values, each thread's in the same order
-/// whatever the number of rows.
-template <bool kMaximum, typename Term>
-__device__ void reduce_rows(const Arguments& a, float* partial, const Term& term) {
+/// What is summed up, or sought, over a row.
+enum class Statistic { sum, squares, largest };
+
+/// Shared memory for what each warp finds of each row: sums, and one of the other two.
+struct Statistics {
+  float sum[kMostThinRows][kWarps], other[kMostThinRows][kWarps];
+};
+
+__device__ inline float total_of(const float (&of_warps)[kWarps]) {
+  float total = 0;
+  for (const float value : of_warps) total += value;
+  return total;
+}
+
+/// A row's mean for LayerNorm; RMSNorm subtracts none.
+__device__ inline float mean_of(const Arguments& a, const Statistics& found, int n) {
+  return a.input.bias == nullptr ? 0.0f : total_of(found.sum[n]) / static_cast<float>(a.cols);
+}
+
+/// Each thread's values come in the same order whatever the number of rows.
+template <typename T, Statistic kStatistic, int kWidth>
+__device__ void reduce_rows(const Arguments& a, Statistics& found) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const bool whole = a.cols % kPiece == 0;
-#pragma unroll 4
-  for (int n = 0; n < a.rows; ++n) {
-    const std::int64_t row = static_cast<std::int64_t>(n) * a.cols;
-    float value = 0;
-    const auto take = [&](float x) { value = kMaximum ? fmaxf(value, term(n, x)) : value + term(n, x); };
-    if (whole) {
-      for (int k = threadIdx.x * kPiece; k < a.cols; k += kThreads * kPiece) {
-        const Piece piece = read_piece(a.input, row + k);
-        for (const float x : piece.v) take(x);
+  for (int first = 0; first < a.rows; first += kRowsAtOnce) {
+    float value[kRowsAtOnce] = {};
+    for (int k = threadIdx.x * kWidth; k < a.cols; k += kThreads * kWidth) {
+      Piece<kWidth> piece[kRowsAtOnce];
+#pragma unroll
+      for (int i = 0; i < kRowsAtOnce; ++i) {
+        if (first + i < a.rows) piece[i] = read_piece<kWidth>(row_of<T>(a, first + i) + k);
       }
-    } else {
-      for (int k = threadIdx.x; k < a.cols; k += kThreads) take(read_value(a.input, row + k));
+#pragma unroll
+      for (int i = 0; i < kRowsAtOnce; ++i) {
+        if (first + i >= a.rows) break;
+        const float mean = kStatistic == Statistic::squares ? mean_of(a, found, first + i) : 0;
+        for (const float x : piece[i].v) {
+          if constexpr (kStatistic == Statistic::sum) value[i] += x;
+          if constexpr (kStatistic == Statistic::squares) value[i] += (x - mean) * (x - mean);
+          if constexpr (kStatistic == Statistic::largest) value[i] = fmaxf(value[i], fabsf(x));
+        }
+      }
     }
-    value = kMaximum ? warp_max(value) : warp_sum(value);
-    if (lane == 0) partial[n * kWarps + warp] = value;
+#pragma unroll
+    for (int i = 0; i < kRowsAtOnce; ++i) {
+      if (first + i >= a.rows) break;
+      const float of_warp = kStatistic == Statistic::largest ? warp_max(value[i]) : warp_sum(value[i]);
+      if (lane == 0) {
+        (kStatistic == Statistic::sum ? found.sum : found.other)[first + i][warp] = of_warp;
+      }
+    }
   }
   __syncthreads();
 }
 
-__device__ inline float sum_of_warps(const float* partial, int n) {
-  float sum = 0;
-  for (int w = 0; w < kWarps; ++w) sum += partial[n * kWarps + w];
-  return sum;
+/// Finds what the norm, or the scale of float16 activations, needs to know of the rows.
+template <typename T, bool kHalf, int kWidth>
+__device__ void find_statistics(const Arguments& a, Statistics& found) {
+  if (is_normed<T>(a)) {
+    if (a.input.bias != nullptr) reduce_rows<T, Statistic::sum, kWidth>(a, found);
+    reduce_rows<T, Statistic::squares, kWidth>(a, found);
+  } else if constexpr (kHalf) {
+    reduce_rows<T, Statistic::largest, kWidth>(a, found);
+  }
 }
 
-/// Float16 activations of a row are brought below 2^10, so that sums of 32 of them are float16 too; a
-/// power of two, which costs no bit. A normed row needs no look at its values: 32 of its values sum up to at
-/// most sqrt(32 cols) times the gain, and a sixteenth of that fits for any sane gain.
-__device__ inline void choose_scale(float largest, RowNorm& norm) {
+/// u = (x - mean) factor gain + bias. Float16 activations are `up` u, and their products' sums times `down`.
+struct RowNorm {
+  float mean = 0, factor = 1, up = 1, down = 1;
+};
+
+/// Float16 activations of a row are brought below 2^10, so that sums of 32 of them are float16 too; by a
+/// power of two, which costs no bit. A normed row needs no look at its values: 32 of them sum up to at most
+/// sqrt(32 cols) times the gain, and a sixteenth of that fits for any sane gain.
+__device__ inline void choose_scale(const float (&largest_of_warps)[kWarps], RowNorm& norm) {
+  float largest = 0;
+  for (const float value : largest_of_warps) largest = fmaxf(largest, value);
   const int exponent = static_cast<int>(__float_as_uint(largest) >> 23);
   const int up = max(1, min(253, 263 - exponent));
   norm.up = __uint_as_float(static_cast<std::uint32_t>(up) << 23);
   norm.down = __uint_as_float(static_cast<std::uint32_t>(254 - up) << 23);
 }
 
-/// norms[rows], for all threads. partial: [rows, kWarps] floats of shared memory.
-template <bool kHalf>
-__device__ void find_norms(const Arguments& a, float* partial, RowNorm* norms) {
-  const int n = threadIdx.x;
-  if (n < a.rows) norms[n] = {0, 1, 1, 1};
-  if (a.input.gain != nullptr) {
-    const float count = static_cast<float>(a.cols);
-    if (a.input.bias != nullptr) {
-      reduce_rows<false>(a, partial, [](int, float x) { return x; });
-      if (n < a.rows) norms[n].mean = sum_of_warps(partial, n) / count;
-    }
-    __syncthreads();
-    reduce_rows<false>(a, partial, [&](int row, float x) {
-      const float off = x - norms[row].mean;
-      return off * off;
-    });
-    if (n < a.rows) {
-      norms[n].factor = rsqrtf(sum_of_warps(partial, n) / count + a.input.eps);
-      if (kHalf) norms[n].up = 0.0625f, norms[n].down = 16;
-    }
-  } else if (kHalf) {
-    reduce_rows<true>(a, partial, [](int, float x) { return fabsf(x); });
-    if (n < a.rows) {
-      float largest = 0;
-      for (int w = 0; w < kWarps; ++w) largest = fmaxf(largest, partial[n * kWarps + w]);
-      choose_scale(largest, norms[n]);
-    }
+template <typename T, bool kHalf>
+__device__ inline RowNorm norm_of(const Arguments& a, const Statistics& found, int n) {
+  RowNorm norm;
+  if (is_normed<T>(a)) {
+    norm.mean = mean_of(a, found, n);
+    norm.factor = rsqrtf(total_of(found.other[n]) / static_cast<float>(a.cols) + a.input.eps);
+    if (kHalf) norm.up = 0.0625f, norm.down = 16;
+  } else if constexpr (kHalf) {
+    choose_scale(found.other[n], norm);
   }
-  __syncthreads();
+  return norm;
 }
+
+/// Gain and bias at some inputs; read before the rows of activations are there.
+template <typename T, int kWidth>
+struct NormWeights {
+  Piece<kWidth> gain = {}, bias = {};
+
+  __device__ NormWeights(const Arguments& a, int k) {
+    if (!is_normed<T>(a) || k >= a.cols) return;
+    gain = read_piece<kWidth>(a.input.gain + k);
+    if (a.input.bias != nullptr) bias = read_piece<kWidth>(a.input.bias + k);
+  }
+  /// x becomes `scale` u.
+  __device__ void apply(const Arguments& a, const RowNorm& norm, float scale, Piece<kWidth>& x) const {
+    if (!is_normed<T>(a)) {
+      for (float& v : x.v) v *= scale;
+      return;
+    }
+    const float factor = norm.factor * scale;
+    for (int i = 0; i < kWidth; ++i) x.v[i] = (x.v[i] - norm.mean) * factor * gain.v[i];
+    if (a.input.bias == nullptr) return;
+    for (int i = 0; i < kWidth; ++i) x.v[i] += bias.v[i] * scale;
+  }
+};
 
 template <bool kHalf>
 __device__ inline std::uint32_t pack(float low, float high) {
@@ -157,43 +200,57 @@ __device__ inline void put_sum(std::byte* sums, int rows, int n, int group, floa
   *reinterpret_cast<__half*>(at + 4) = low;
 }
 
-/// Writes u as 16-bit values to `to`, [groups of 32 inputs][rows][4 threads of a quad][8], zeros from `cols`
-/// to `padded` (a multiple of 64), and with kSums the sums of each group.
+/// Writes 8 inputs from k on of row n to `to`, [groups of 32 inputs][rows][4 threads of a quad][8], and with
+/// kSums the sum of each group, made by the four threads that have its parts.
 template <bool kHalf, Order kOrder, bool kSums>
-__device__ void stage_input(const Arguments& a, const RowNorm* norms, int padded, std::byte* to,
-                            std::byte* sums) {
-#pragma unroll 4
-  for (int n = 0; n < a.rows; ++n) {
-    const RowNorm norm = norms[n];
-    for (int k = threadIdx.x * kPiece; k < padded; k += kThreads * kPiece) {
-      Piece piece = {};
-      if (k < a.cols) {
-        piece = read_piece(a.input, static_cast<std::int64_t>(n) * a.cols + k);
-        norm_piece(a.input, norm, k, piece);
+__device__ inline void put_piece(const Piece<kPiece>& piece, int rows, int n, int k, std::byte* to,
+                                 std::byte* sums) {
+  std::uint32_t words[4];
+  for (int i = 0; i < 4; ++i) words[i] = pack<kHalf>(piece.v[2 * i], piece.v[2 * i + 1]);
+  const int group = k / 32, quarter = k / kPiece % 4;
+  std::byte* at = to + (group * rows + n) * 64;
+  if constexpr (kOrder == Order::eights) {
+    *reinterpret_cast<uint4*>(at + quarter * 16) = {words[0], words[1], words[2], words[3]};
+  } else {
+    at += quarter % 2 * 32 + quarter / 2 * 8;
+    *reinterpret_cast<uint2*>(at) = {words[0], words[1]};
+    *reinterpret_cast<uint2*>(at + 16) = {words[2], words[3]};
+  }
+  if constexpr (kSums) {  // of the values as rounded
+    float sum = 0;
+    for (const std::uint32_t word : words) {
+      const float2 pair = __half22float2(as_half2(word));
+      sum += pair.x + pair.y;
+    }
+    const unsigned quad = 0xfu << (threadIdx.x % 32 & ~3u);
+    sum += __shfl_xor_sync(quad, sum, 1);
+    sum += __shfl_xor_sync(quad, sum, 2);
+    if (quarter == 0) put_sum(sums, rows, n, group, sum);
+  }
+}
+
+/// Stages u as 16-bit values, zeros from `cols` to `padded` (a multiple of 64), and keeps the norms. `early`:
+/// gain and bias at this thread's first inputs.
+template <typename T, bool kHalf, Order kOrder, bool kSums>
+__device__ void stage_input(const Arguments& a, const NormWeights<T, kPiece>& early, const Statistics& found,
+                            RowNorm* norms, int padded, std::byte* to, std::byte* sums) {
+  const int begin = threadIdx.x * kPiece;
+  for (int first = 0; first < a.rows; first += kRowsAtOnce) {
+    for (int k = begin; k < padded; k += kThreads * kPiece) {
+      const bool inside = k < a.cols;
+      Piece<kPiece> piece[kRowsAtOnce] = {};
+#pragma unroll
+      for (int i = 0; i < kRowsAtOnce; ++i) {
+        if (inside && first + i < a.rows) piece[i] = read_piece<kPiece>(row_of<T>(a, first + i) + k);
       }
-      std::uint32_t words[4];
-      for (int i = 0; i < 4; ++i) {
-        words[i] = pack<kHalf>(piece.v[2 * i] * norm.up, piece.v[2 * i + 1] * norm.up);
-      }
-      const int group = k / 32, eighth = k / kPiece % 4;
-      std::byte* at = to + (group * a.rows + n) * 64;
-      if constexpr (kOrder == Order::eights) {
-        *reinterpret_cast<uint4*>(at + eighth * 16) = {words[0], words[1], words[2], words[3]};
-      } else {
-        at += eighth % 2 * 32 + eighth / 2 * 8;
-        *reinterpret_cast<uint2*>(at) = {words[0], words[1]};
-        *reinterpret_cast<uint2*>(at + 16) = {words[2], words[3]};
-      }
-      if constexpr (kSums) {  // of the values as rounded
-        float sum = 0;
-        for (const std::uint32_t word : words) {
-          const float2 pair = __half22float2(as_half2(word));
-          sum += pair.x + pair.y;
-        }
-        const unsigned quad = 0xfu << (threadIdx.x % 32 & ~3u);
-        sum += __shfl_xor_sync(quad, sum, 1);
-        sum += __shfl_xor_sync(quad, sum, 2);
-        if (eighth == 0) put_sum(sums, a.rows, n, group, sum);
+      const NormWeights<T, kPiece> weights = k == begin ? early : NormWeights<T, kPiece>(a, k);
+#pragma unroll
+      for (int i = 0; i < kRowsAtOnce; ++i) {
+        if (first + i >= a.rows) break;
+        const RowNorm norm = norm_of<T, kHalf>(a, found, first + i);
+        if (inside) weights.apply(a, norm, norm.up, piece[i]);
+        if (k == 0) norms[first + i] = norm;
+        put_piece<kHalf, kOrder, kSums>(piece[i], a.rows, first + i, k, to, sums);
       }
     }
   }

@@ -7,6 +7,8 @@
 // the kernel in front has ended: no warp waits for another one but where sums meet.
 #pragma once
 
+#include <algorithm>
+
 #include "core/cuda/runtime.h"
 #include "ops/linear/thin_decode.cuh"
 #include "ops/linear/thin_pairs.cuh"
@@ -29,60 +31,77 @@ struct SharedLayout {
   }
 };
 
-/// Adds up the warps' sums of a tile and stores the outputs. partial: [kWarps][column tile][16][8].
-template <int kColumnTiles>
-__device__ inline void store_tile(const Arguments& a, const Segment& s, int tile, const RowNorm* norms,
-                                  const float* partial, float old) {
-  const int n = threadIdx.x / kTileRows, i = threadIdx.x % kTileRows;
-  const int m = tile * s.step + (i & 7) + (i < 8 ? 0 : s.second);
-  if (n >= a.rows || m >= s.rows || (s.swiglu && i >= 8)) return;
-  const auto total = [&](int row) {
-    float sum = 0;
-    for (int w = 0; w < kWarps; ++w)
-      sum += partial[((w * kColumnTiles + n / 8) * kTileRows + row) * 8 + n % 8];
-    return sum * norms[n].down;
-  };
-  const float value = total(i);
-  put_output(s, n, m, s.swiglu ? value * silu(total(i + 8)) : old + value);
-}
+/// A thread's output of a tile. What it is added to is read at once, long before it is needed.
+class Output {
+ public:
+  __device__ Output(const Arguments& a, const TileRows& rows)
+      : n_(threadIdx.x / kTileRows), i_(threadIdx.x % kTileRows) {
+    const Segment& s = rows.segment;
+    m_ = rows.tile * s.step + i_ / 8 * s.second + i_ % 8;
+    mine_ = n_ < a.rows && m_ < s.rows && !(s.swiglu && i_ >= 8);
+    old_ = mine_ ? old_output(s, n_, m_) : 0.0f;
+  }
+  /// Adds up the warps' sums. partial: [kWarps][column tile][16][8].
+  template <int kColumnTiles>
+  __device__ void store(const Segment& s, const RowNorm* norms, const float* partial) const {
+    if (!mine_) return;
+    const auto total = [&](int row) {
+      float sum = 0;
+      for (int w = 0; w < kWarps; ++w) {
+        sum += partial[((w * kColumnTiles + n_ / 8) * kTileRows + row) * 8 + n_ % 8];
+      }
+      return sum * norms[n_].down;
+    };
+    const float value = total(i_);
+    put_output(s, n_, m_, s.swiglu ? value * silu(total(i_ + 8)) : old_ + value);
+  }
 
-template <DType kType, int kColumnTiles, int kStages>
+ private:
+  int n_, i_, m_;
+  bool mine_;
+  float old_;
+};
+
+template <DType kType, typename T, int kColumnTiles>
 __global__ void __launch_bounds__(kThreads, 2) product(const __grid_constant__ Arguments a) {
   using D = Decoder<kType>;
   extern __shared__ __align__(128) std::byte shared[];
   __shared__ RowNorm norms[kMostThinRows];
-  const SharedLayout layout(kType, D::kSums, a.cols, a.rows, kStages);
+  const SharedLayout layout(kType, D::kSums, a.cols, a.rows, a.stages);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   auto* partial = reinterpret_cast<float*>(shared + layout.partial);
+  auto* statistics = reinterpret_cast<Statistics*>(partial);
 
+  WeightStream<kType> weights(a, shared + warp * a.stages * stage_bytes(kType), warp, layout.steps);
+  PairWork<float, T, kPiece> pairs(a);
+  const NormWeights<T, kPiece> norm_weights(a, threadIdx.x * kPiece);
   let_dependents_start();
-  WeightStream<kType, kStages> weights(a, shared + warp * kStages * stage_bytes(kType), warp, layout.steps);
   wait_for_previous_kernel();
-  find_norms<D::kHalf>(a, partial, norms);
-  stage_input<D::kHalf, D::kOrder, D::kSums>(a, norms, layout.padded, shared + layout.values,
-                                             shared + layout.sums);
-  multiply_pairs<float, 4>(a, norms, partial);
+  find_statistics<T, D::kHalf, kPiece>(a, *statistics);
+  stage_input<T, D::kHalf, D::kOrder, D::kSums>(a, norm_weights, *statistics, norms, layout.padded,
+                                                shared + layout.values, shared + layout.sums);
+  pairs.run(norms, norm_weights, partial);
 
   const Activations<kColumnTiles> x(shared + layout.values, shared + layout.sums, a.rows);
-  for (int tile = blockIdx.x, turn = 0; tile < a.tiles; tile += gridDim.x, turn ^= 1) {
+  constexpr int kPartial = kWarps * kColumnTiles * kTileRows * 8;
+  for (int tile = blockIdx.x, turn = 1; tile < a.tiles; tile += gridDim.x, turn ^= 1) {
     const Segment& s = segment_of(a.segment, a.segments, tile);
     const TileRows rows{s, tile - s.first_tile};
-    const int n = threadIdx.x / kTileRows, m = rows.tile * s.step + threadIdx.x % kTileRows;
-    const float old = n < a.rows && m < s.rows && !s.swiglu ? old_output(s, n, m) : 0.0f;
-    const int own[2] = {rows.row(lane / 4), rows.row(lane / 4 + 8)};
+    const Output output(a, rows);
+    const int own[2] = {rows.row(0, lane / 4), rows.row(1, lane / 4)};
     float sum[kColumnTiles][4] = {};
     for (int step = warp; step < layout.steps; step += kWarps) {
       D::add(weights.wait(), x, step, own, a.cols / planes_of(kType).elements, sum);
       weights.advance();
     }
-    float* of_turn = partial + turn * kWarps * kColumnTiles * kTileRows * 8;
+    float* of_turn = partial + turn * kPartial;
     for (int c = 0; c < kColumnTiles; ++c) {
       auto* to = reinterpret_cast<float2*>(of_turn + (warp * kColumnTiles + c) * kTileRows * 8);
       to[lane] = {sum[c][0], sum[c][1]};
       to[lane + 32] = {sum[c][2], sum[c][3]};
     }
     __syncthreads();
-    store_tile<kColumnTiles>(a, s, rows.tile, norms, of_turn, old);
+    output.store<kColumnTiles>(s, norms, of_turn);
   }
 }
 
@@ -91,9 +110,10 @@ struct Limits {
   int multiprocessors, shared, shared_of_two;  ///< shared_of_two: so much that two blocks fit
 
   static Limits of_device() {
-    const auto attribute = [](cudaDeviceAttr which) {
-      int device = 0, value = 0;
-      check(cudaGetDevice(&device), "asking for the device");
+    int device = 0;
+    check(cudaGetDevice(&device), "asking for the device");
+    const auto attribute = [device](cudaDeviceAttr which) {
+      int value = 0;
       check(cudaDeviceGetAttribute(&value, which, device), "asking for the device's limits");
       return value;
     };
@@ -109,6 +129,10 @@ struct Limits {
 template <typename Kernel>
 void launch(Kernel kernel, const Arguments& a, int blocks, int shared, bool dependent, cudaStream_t stream) {
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared), "thin product");
+  // Kernels that divide a multiprocessor's memory alike between cache and blocks can follow each other there.
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                             cudaSharedmemCarveoutMaxShared),
+        "thin product");
   cudaLaunchAttribute attribute = {};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
@@ -136,10 +160,10 @@ inline Arguments rows_of(Arguments a, int first, int rows) {
   return a;
 }
 
-/// Four stages are 64 KB on the way to a multiprocessor and more: its share of the memory's rate times the
-/// latency is about 25 KB, the rest bridges the gap between kernels. Two do while a block of the next kernel
-/// fits beside; a device with little shared memory takes the rows in two launches.
-template <DType kType>
+/// As many stages as leave room for a block of the next kernel, which has fetched its first weights when this
+/// one ends. A multiprocessor's share of the memory's rate times the latency is about 25 KB, two stages; the
+/// rest bridges the gap between kernels. A device with little shared memory takes the rows in two launches.
+template <DType kType, typename T>
 void launch_product(const Arguments& a, bool dependent, cudaStream_t stream) {
   const Limits limits = Limits::of_device();
   const auto need = [&](int rows, int stages) {
@@ -147,25 +171,26 @@ void launch_product(const Arguments& a, bool dependent, cudaStream_t stream) {
   };
   int rows = a.rows;
   while (rows > 1 && need(rows, 2) > limits.shared) rows = (rows + 1) / 2;
-  const int room =
-      need(rows, 2) <= limits.shared_of_two ? std::min(limits.shared_of_two, limits.shared) : limits.shared;
-  const int stages = need(rows, 4) <= room ? 4 : 2;
+  const int room = need(rows, 2) <= limits.shared_of_two ? limits.shared_of_two : limits.shared;
+  int stages = 2;
+  while (stages < kMostStages && need(rows, stages + 1) <= std::min(room, limits.shared)) ++stages;
   const int blocks = std::min(limits.multiprocessors, std::max(a.tiles, a.pairs));
   for (int first = 0; first < a.rows; first += rows) {
-    const int count = std::min(rows, a.rows - first);
-    const auto with = [&](auto kernel) {
-      launch(kernel, rows_of(a, first, count), blocks, need(count, stages), dependent, stream);
-    };
-    if (count > 8) {
-      stages == 4 ? with(product<kType, 2, 4>) : with(product<kType, 2, 2>);
-    } else {
-      stages == 4 ? with(product<kType, 1, 4>) : with(product<kType, 1, 2>);
-    }
+    Arguments part = rows_of(a, first, std::min(rows, a.rows - first));
+    part.stages = stages;
+    launch(part.rows > 8 ? product<kType, T, 2> : product<kType, T, 1>, part, blocks, need(part.rows, stages),
+           dependent, stream);
   }
 }
 
-/// Of the type of the segments; not F32.
-void launch_plain(DType type, const Arguments& a, bool dependent, cudaStream_t stream);
+/// For inputs in float32 or bf16.
+template <DType kType>
+void launch_product(const Arguments& a, bool dependent, cudaStream_t stream) {
+  a.input.x != nullptr ? launch_product<kType, float>(a, dependent, stream)
+                       : launch_product<kType, __nv_bfloat16>(a, dependent, stream);
+}
+
+/// Of a quantized type.
 void launch_quantized(DType type, const Arguments& a, bool dependent, cudaStream_t stream);
 
 }  // namespace mamba3::cuda::thin

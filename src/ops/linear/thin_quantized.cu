@@ -1,6 +1,4 @@
 // The thin products of quantized weights.
-#include <algorithm>
-
 #include "ops/linear/thin_product.cuh"
 
 namespace mamba3::cuda::thin {

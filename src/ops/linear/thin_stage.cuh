@@ -64,75 +64,120 @@ __device__ inline int swizzled(int row, int piece) {
   return row * 128 + (piece ^ row % (8 / kUnit) * kUnit) * 16;
 }
 
-/// A tile's rows, one of each plane.
+/// The rows of a segment's tile: eight from `first[0]` on, eight from `first[1]` on. Rows beyond the last one
+/// repeat it; what becomes of them is not stored.
 struct TileRows {
   const Segment& segment;
   int tile;  ///< of the segment
 
-  __device__ int row(int i) const {
-    return min(tile * segment.step + (i & 7) + (i < 8 ? 0 : segment.second), segment.rows - 1);
+  __device__ int row(int half, int i) const {
+    return min(tile * segment.step + half * segment.second + i, segment.rows - 1);
   }
-  __device__ const std::byte* plane(int p, int i) const { return segment.planes[i / 8][p]; }
 };
 
+/// One plane's part of a step.
 template <DType kType, int kPlane>
-__device__ inline void fetch_plane(const TileRows& rows, int blocks, int step, std::byte* to) {
-  constexpr int kBytes = row_bytes(kType, kPlane);
-  const std::int64_t pitch = static_cast<std::int64_t>(blocks) * planes_of(kType).fields[kPlane].bytes;
-  const int lane = threadIdx.x % 32;
-  const auto source = [&](int row, int byte) {
-    return rows.plane(kPlane, row) + rows.row(row) * pitch + step * kBytes + byte;
-  };
-  const auto copy = [&]<int kSize>() {
-    constexpr int kPieces = kBytes / kSize;
-#pragma unroll
-    for (int i = lane; i < kTileRows * kPieces; i += 32) {
-      const int row = i / kPieces, piece = i % kPieces;
-      const bool valid = step * kBytes + piece * kSize < pitch;
-      std::byte* at = to + (kBytes == 128 ? swizzled<kType>(row, piece) : row * kBytes + piece * kSize);
-      copy_async<kSize>(at, source(row, valid ? piece * kSize : 0), valid);
-    }
-  };
-  if constexpr (kBytes == 2) {
-    if (lane < kTileRows) {
-      const auto from = reinterpret_cast<std::uintptr_t>(source(lane, 0)) & ~std::uintptr_t{3};
-      copy_async<4>(to + lane * 4, reinterpret_cast<const void*>(from), true);
-    }
-  } else if constexpr (kBytes == 128) {
-    copy.template operator()<16>();
-  } else {
+class PlaneFetch {
+ public:
+  static constexpr int kBytes = row_bytes(kType, kPlane);
+
+  __device__ PlaneFetch(const TileRows& rows, int blocks, int step)
+      : rows_(rows),
+        pitch_(static_cast<std::int64_t>(blocks) * planes_of(kType).fields[kPlane].bytes),
+        at_(step * kBytes) {}
+
+  __device__ void run(std::byte* to) const {
     constexpr int kWhole = kBytes < 16 ? kBytes : 16;
-    if (pitch % kWhole == 0) {
-      copy.template operator()<kWhole>();
-    } else if (pitch % 4 == 0) {
-      copy.template operator()<4>();
-    } else {  // an odd number of scales in a row
-      for (int i = lane; i < kTileRows * kBytes / 2; i += 32) {
-        const int row = i / (kBytes / 2), byte = i % (kBytes / 2) * 2;
-        const bool valid = step * kBytes + byte < pitch;
-        *reinterpret_cast<std::uint16_t*>(to + row * kBytes + byte) =
-            valid ? *reinterpret_cast<const std::uint16_t*>(source(row, byte)) : std::uint16_t{0};
-      }
+    if constexpr (kBytes == 2) {
+      copy_words(to);
+    } else if constexpr (kBytes == 128) {
+      copy<16>(to);
+    } else if (pitch_ % kWhole == 0) {
+      copy<kWhole>(to);
+    } else if (pitch_ % 4 == 0) {
+      copy<4>(to);
+    } else {
+      copy_now(to);
     }
+  }
+
+ private:
+  __device__ const std::byte* source(int half, int i) const {
+    return rows_.segment.planes[half][kPlane] + rows_.row(half, i) * pitch_ + at_;
+  }
+
+  /// In pieces of kSize bytes, zeros behind the row's end. The warp takes kRows rows at a time.
+  template <int kSize>
+  __device__ void copy(std::byte* to) const {
+    constexpr int kPieces = kBytes / kSize;
+    constexpr int kRows = 32 / kPieces < kTileRows ? 32 / kPieces : kTileRows;
+    const int lane = threadIdx.x % 32, piece = lane % kPieces;
+    const bool valid = at_ + piece * kSize < pitch_;
+#pragma unroll
+    for (int first = 0; first < kTileRows; first += kRows) {
+      const int row = first + lane / kPieces, half = kRows <= 8 ? first / 8 : row / 8;
+      if (row >= kTileRows) break;
+      std::byte* place = to + (kBytes == 128 ? swizzled<kType>(row, piece) : row * kBytes + piece * kSize);
+      copy_async<kSize>(place, source(half, row % 8) + (valid ? piece * kSize : 0), valid);
+    }
+  }
+  /// Two bytes, with their neighbours.
+  __device__ void copy_words(std::byte* to) const {
+    const int row = threadIdx.x % 32;
+    if (row >= kTileRows) return;
+    const auto from = reinterpret_cast<std::uintptr_t>(source(row / 8, row % 8)) & ~std::uintptr_t{3};
+    copy_async<4>(to + row * 4, reinterpret_cast<const void*>(from), true);
+  }
+  /// Scales of a row that has an odd number of them: not in the background.
+  __device__ void copy_now(std::byte* to) const {
+    for (int i = threadIdx.x % 32; i < kTileRows * kBytes / 2; i += 32) {
+      const int row = i / (kBytes / 2), byte = i % (kBytes / 2) * 2;
+      std::uint16_t value = 0;
+      if (at_ + byte < pitch_) {
+        value = *reinterpret_cast<const std::uint16_t*>(source(row / 8, row % 8) + byte);
+      }
+      *reinterpret_cast<std::uint16_t*>(to + row * kBytes + byte) = value;
+    }
+  }
+
+  const TileRows& rows_;
+  std::int64_t pitch_;
+  int at_;
+};
+
+/// At most this many stages.
+inline constexpr int kMostStages = 6;
+
+/// Waits until at most `stages` - 1 groups of copies are under way.
+__device__ inline void wait_for_oldest(int stages) {
+  switch (stages) {
+    case 2:
+      return wait_for_groups<1>();
+    case 3:
+      return wait_for_groups<2>();
+    case 4:
+      return wait_for_groups<3>();
+    case 5:
+      return wait_for_groups<4>();
+    default:
+      return wait_for_groups<kMostStages - 1>();
   }
 }
 
 /// Fetches a warp's steps one after the other: of each of the block's tiles the steps warp, warp + kWarps,
-/// ..., kStages ahead of their use.
-template <DType kType, int kStages>
+/// ..., `stages` ahead of their use.
+template <DType kType>
 class WeightStream {
  public:
-  static constexpr int kBytes = kStages * stage_bytes(kType);
-
   __device__ WeightStream(const Arguments& a, std::byte* ring, int warp, int steps)
       : a_(a), ring_(ring), warp_(warp), steps_(steps), tile_(blockIdx.x), step_(warp) {
     if (warp >= steps) tile_ = a.tiles;  // nothing to do
-    for (int i = 0; i < kStages; ++i) fetch();
+    for (int i = 0; i < a.stages; ++i) fetch();
   }
 
   /// The oldest stage, when it has arrived.
   __device__ const std::byte* wait() {
-    wait_for_groups<kStages - 1>();
+    wait_for_oldest(a_.stages);
     __syncwarp();
     return ring_ + next_ * stage_bytes(kType);
   }
@@ -143,19 +188,22 @@ class WeightStream {
   }
 
  private:
+  template <int kPlane>
+  __device__ void fetch_plane(const TileRows& rows, std::byte* to) {
+    if constexpr (row_bytes(kType, kPlane) > 0) {
+      const int blocks = a_.cols / planes_of(kType).elements;
+      PlaneFetch<kType, kPlane>(rows, blocks, step_).run(to + staged_at(kType, kPlane));
+    }
+  }
   __device__ void fetch() {
     if (tile_ < a_.tiles) {
       const Segment& segment = segment_of(a_.segment, a_.segments, tile_);
       const TileRows rows{segment, tile_ - segment.first_tile};
-      const int blocks = a_.cols / planes_of(kType).elements;
       std::byte* to = ring_ + next_ * stage_bytes(kType);
-      fetch_plane<kType, 0>(rows, blocks, step_, to);
-      if constexpr (row_bytes(kType, 1) > 0)
-        fetch_plane<kType, 1>(rows, blocks, step_, to + staged_at(kType, 1));
-      if constexpr (row_bytes(kType, 2) > 0)
-        fetch_plane<kType, 2>(rows, blocks, step_, to + staged_at(kType, 2));
-      if constexpr (row_bytes(kType, 3) > 0)
-        fetch_plane<kType, 3>(rows, blocks, step_, to + staged_at(kType, 3));
+      fetch_plane<0>(rows, to);
+      fetch_plane<1>(rows, to);
+      fetch_plane<2>(rows, to);
+      fetch_plane<3>(rows, to);
       step_ += kWarps;
       if (step_ >= steps_) {
         step_ = warp_;
@@ -163,7 +211,7 @@ class WeightStream {
       }
     }
     close_group();
-    next_ = next_ + 1 == kStages ? 0 : next_ + 1;
+    next_ = next_ + 1 == a_.stages ? 0 : next_ + 1;
   }
 
   const Arguments& a_;
