@@ -29,7 +29,7 @@ struct Found {
 /// What rows share: a stream, and the model that the last row used, since making one takes ten seconds.
 class Workshop {
  public:
-  explicit Workshop(bool deep) : deep_(deep) {}
+  Workshop(bool deep, bool exact) : deep_(deep), exact_(exact) {}
 
   cudaStream_t stream() const { return stream_.get(); }
   /// Whether texts of a million tokens are really read.
@@ -39,14 +39,14 @@ class Workshop {
     Model model;
     Check check;  ///< its logits against the CPU's in float32
   };
-  /// A model of random_shapes(), with matrices of `type`, on the GPU.
+  /// A model of random_shapes(), with matrices of `type`, on the GPU; in float32 when exact.
   const Made& model(const std::string& shape, DType type);
 
   /// Tells what is being done.
   void say(const std::string& what) const;
 
  private:
-  bool deep_;
+  bool deep_, exact_;
   cuda::Stream stream_;
   std::string kept_name_;
   std::unique_ptr<Made> kept_;

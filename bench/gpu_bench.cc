@@ -16,7 +16,7 @@ namespace {
 
 struct Options {
   std::string only = ".*";
-  bool json = false, list = false, deep = false;
+  bool json = false, list = false, deep = false, exact = false;
   std::string first_token;
 };
 
@@ -59,7 +59,7 @@ int run(const Options& options) {
   }
   check_device({Device::cuda, 0});
   cuda::use_device(0);
-  Workshop shop(options.deep);
+  Workshop shop(options.deep, options.exact);
   shop.say("measuring the device's ceilings");
   const Machine machine{cuda::cuda_info().devices.front().name, cuda::copy_bandwidth(),
                         cuda::read_bandwidth(), cuda::bf16_matrix_rate()};
@@ -81,6 +81,7 @@ int start(int argc, char** argv) {
   program.add_flag("--json", options.json, "print one JSON object");
   program.add_flag("--list", options.list, "print the names of the rows");
   program.add_flag("--deep", options.deep, "really read a million tokens before timing steps there");
+  program.add_flag("--exact", options.exact, "whole models in float32 (the targets are for the fast path)");
   program.add_option("--first-token", options.first_token, "load a model, read a prompt, write a token")
       ->option_text("FILE");
   try {

@@ -33,8 +33,8 @@ class OnGpu : public testing::Test {
   std::unique_ptr<cuda::Stream> own_;
 };
 
-/// Relative error of one rounding to bfloat16: at most this.
-inline constexpr double kBf16Unit = 0x1p-9;
+/// Relative error of one rounding to bfloat16's 8 bits: at most this.
+inline constexpr double kBf16Unit = 0x1p-8;
 
 inline std::vector<bf16> rounded(const std::vector<float>& values) {
   std::vector<bf16> all;

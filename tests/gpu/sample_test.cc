@@ -55,7 +55,8 @@ void expect_the_same_tokens(std::int64_t vocab, std::int64_t words, cudaStream_t
   const auto device_slots = on_device(slots, stream);
   const auto recent = poisoned<std::int32_t>(batch * kRecent, stream);
   const auto ids = poisoned<std::int32_t>(batch, stream);
-  const auto scratch = zeros<std::byte>(static_cast<std::int64_t>(cuda::sample_scratch(batch)), stream);
+  const auto scratch =
+      zeros<std::byte>(static_cast<std::int64_t>(cuda::sample_scratch(batch, words)), stream);
   for (int draw = 0; draw < kDraws; ++draw) {
     std::vector<float> logits;
     std::vector<std::int32_t> expected;
@@ -108,7 +109,7 @@ TEST_F(GpuSample, TakesTheFirstOfEquals) {
   const auto device_logits = on_device(both, stream());
   const auto slots = on_device(std::vector<cuda::SamplerSlot>(2), stream());
   const auto ids = poisoned<std::int32_t>(2, stream());
-  const auto scratch = zeros<std::byte>(static_cast<std::int64_t>(cuda::sample_scratch(2)), stream());
+  const auto scratch = zeros<std::byte>(static_cast<std::int64_t>(cuda::sample_scratch(2, vocab)), stream());
   cuda::sample({.batch = 2,
                 .vocab = vocab,
                 .words = vocab,

@@ -80,8 +80,7 @@ class ScanCase {
         for (std::int64_t j = 0; j < lengths_[i] * P; ++j)
           error.add(as_double(out[(starts_[i] + j / P) * E + head * P + j % P]), expected[j]);
         // k and x come from one rounding each, sums are of products of rounded numbers.
-        if (ends != nullptr)
-          expect_head(config_, end, head, state, {.h = 1e-2, .k = 2 * kBf16Unit, .x = kBf16Unit});
+        if (ends != nullptr) expect_head(config_, end, head, state, {.h = 1e-2, .k = kBf16Unit, .x = 1e-6});
       }
       EXPECT_LE(error.value(), 1e-2) << "out";
     }
