@@ -128,7 +128,8 @@ cuda::Mamba3StepWeights weights_of(const Mamba3Config& c) {
 
 TEST(SharedMemory, OfTheScan) {
   each_mixer([](const Mamba3Config& c) {
-    ASSERT_TRUE(cuda::scan_fits(c));
+    ASSERT_EQ(cuda::scan_fits(c), c.headdim < 128 || !c.is_outproj_norm);
+    if (!cuda::scan_fits(c)) return;  // the scan token by token takes it, see below
     const auto w = weights_of(c);
     for (const std::int64_t longest : {100, 100'000}) {  // in one piece, and in segments
       const cuda::ScanSequences sequences{.count = 1,
