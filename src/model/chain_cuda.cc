@@ -100,7 +100,7 @@ void LayerChain<T>::store(const DeviceMatrix& W, std::int64_t rows, const T* x, 
   if constexpr (kExact) {
     exact_linear(W, x, rows, y, /*add=*/false, stream);
   } else {
-    gemm_.run(
+    products_.main.run(
         {.rows = rows, .outputs = W.rows, .inputs = W.cols, .x_stride = strides.x, .y_stride = strides.y},
         values_of(W, stream), x, y, stream);
   }
@@ -111,8 +111,8 @@ void LayerChain<T>::add(const DeviceMatrix& W, std::int64_t rows, const T* x, fl
   if constexpr (kExact) {
     exact_linear(W, x, rows, y, /*add=*/true, stream);
   } else {
-    gemm_.run({.rows = rows, .outputs = W.rows, .inputs = W.cols, .output = GemmOutput::add_f32},
-              values_of(W, stream), x, y, stream);
+    products_.main.run({.rows = rows, .outputs = W.rows, .inputs = W.cols, .output = GemmOutput::add_f32},
+                       values_of(W, stream), x, y, stream);
   }
 }
 
@@ -126,9 +126,13 @@ void LayerChain<T>::project(const NetworkLayer& layer, std::int64_t rows, float*
   } else {
     const std::int64_t D = layer.in_proj.cols, parts = split_length(D);
     norm_rows(layer.norm, residual, nullptr, rows, NormedRows::split, normed_.data(), stream);
-    gemm_.run({.rows = rows, .outputs = layer.dynamics.rows, .inputs = parts, .output = GemmOutput::f32},
-              layer.dynamics_parts, normed_.data(), dynamics_.data(), stream);
+    // The dynamics' few rows leave most of the device idle: they go beside in_proj.
+    products_.side.fork(stream);
+    products_.beside.run(
+        {.rows = rows, .outputs = layer.dynamics.rows, .inputs = parts, .output = GemmOutput::f32},
+        layer.dynamics_parts, normed_.data(), dynamics_.data(), products_.side.get());
     store(layer.in_proj, rows, normed_.data() + 2 * D, wide_.data(), {.x = parts}, stream);
+    products_.side.join(stream);
   }
 }
 
@@ -204,8 +208,8 @@ void LayerChain<T>::head(std::int64_t rows, const float* hidden, std::int64_t fi
   } else {
     const DeviceMatrix x{DType::f32, rows, W.cols, {reinterpret_cast<const std::byte*>(hidden)}};
     unpack_bf16(x, 0, rows, normed_.data(), stream);
-    gemm_.run({.rows = rows, .outputs = count, .inputs = W.cols, .output = GemmOutput::f32},
-              values_of(W, stream), normed_.data(), out, stream);
+    products_.main.run({.rows = rows, .outputs = count, .inputs = W.cols, .output = GemmOutput::f32},
+                       values_of(W, stream), normed_.data(), out, stream);
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include <functional>
 
+#include "core/cuda/side_stream.h"
 #include "model/layers_cuda.h"
 #include "ops/linear/gemm_cuda.h"
 #include "ops/linear/thin_cuda.h"
@@ -20,6 +21,18 @@ struct MixerRows {
   T* gated;
 };
 
+/// What products of many rows need, shared by the chains of one stream.
+struct Products {
+  Buffer<std::byte> memory{2 * static_cast<std::int64_t>(kGemmWorkspace)};
+  Gemm main{memory.data()};
+  Gemm beside{memory.data() + kGemmWorkspace};  ///< for `side`
+  SideStream side;
+};
+
+/// Rows up to which the products of thin_cuda.h are quicker than cuBLASLt's: those of a layer take 49 us
+/// against 52 at 8 rows, 61 against 53 at 16 (docs/performance_gpu.md).
+inline constexpr std::int64_t kThinRows = 8;
+
 /// Products and elementwise work over rows of T: float is the exact path (every output one chain of fused
 /// multiply-adds, no plan, no split), bfloat16 the fast one (few rows in fused products of our own, many by
 /// cuBLASLt). The residual
@@ -29,11 +42,11 @@ class LayerChain {
  public:
   using Mixer = std::function<void(const NetworkLayer& layer, std::int64_t index, const MixerRows<T>& rows)>;
 
-  LayerChain(const NetworkLayers& network, Gemm& gemm) : network_(network), gemm_(gemm) {}
+  LayerChain(const NetworkLayers& network, Products& products) : network_(network), products_(products) {}
 
   /// Few rows of the fast path read each weight once, with what stands before and behind in one kernel. Such
   /// kernels may begin before the one in front of them has ended.
-  static bool is_thin(std::int64_t rows) { return !kExact && rows <= kMostThinRows; }
+  static bool is_thin(std::int64_t rows) { return !kExact && rows <= kThinRows; }
 
   /// Memory and plans for that many rows; afterwards run() allocates nothing for them.
   void prepare(std::int64_t rows);
@@ -70,7 +83,7 @@ class LayerChain {
   const T* values_of(const DeviceMatrix& W, cudaStream_t stream);
 
   const NetworkLayers& network_;
-  Gemm& gemm_;
+  Products& products_;
   std::int64_t capacity_ = 0;
   Buffer<T> normed_;    // rows of D, or of their parts
   Buffer<T> wide_;      // projected, then up and gate

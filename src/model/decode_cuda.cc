@@ -24,9 +24,9 @@ void Graph::launch(cudaStream_t stream) const {
 }
 
 template <typename T>
-Decoder<T>::Decoder(const NetworkLayers& network, Gemm& gemm, std::int64_t batch, cudaStream_t stream)
+Decoder<T>::Decoder(const NetworkLayers& network, Products& products, std::int64_t batch, cudaStream_t stream)
     : network_(network),
-      chain_(network, gemm),
+      chain_(network, products),
       batch_(batch),
       stream_(stream),
       table_(batch, batch),

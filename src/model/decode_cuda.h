@@ -33,7 +33,7 @@ inline constexpr std::int64_t kMostRecent = 256;
 template <typename T>
 class Decoder {
  public:
-  Decoder(const NetworkLayers& network, Gemm& gemm, std::int64_t batch, cudaStream_t stream);
+  Decoder(const NetworkLayers& network, Products& products, std::int64_t batch, cudaStream_t stream);
 
   /// As Network::step.
   void step(std::span<const TokenId> ids, std::span<NetworkState* const> states, float* hidden);

@@ -47,9 +47,9 @@ bool has_bf16_kernels(const ModelConfig& config) {
 }
 
 template <typename T>
-Prefill<T>::Prefill(const NetworkLayers& network, Gemm& gemm, cudaStream_t stream)
+Prefill<T>::Prefill(const NetworkLayers& network, Products& products, cudaStream_t stream)
     : network_(network),
-      chain_(network, gemm),
+      chain_(network, products),
       stream_(stream),
       most_tokens_(window_tokens(network, sizeof(T))) {}
 

@@ -14,7 +14,7 @@ bool has_bf16_kernels(const ModelConfig& config);
 template <typename T>
 class Prefill {
  public:
-  Prefill(const NetworkLayers& network, Gemm& gemm, cudaStream_t stream);
+  Prefill(const NetworkLayers& network, Products& products, cudaStream_t stream);
 
   /// As Network::prefill_all; the visitors see one prompt's rows at a time.
   void run(std::span<const Prompt> prompts, const PrefillVisitors& visitors);

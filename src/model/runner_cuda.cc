@@ -22,10 +22,8 @@ class CudaRunner : public Runner {
   CudaRunner(const Checkpoint& checkpoint, const NetworkOptions& options)
       : device_(options.device_index),
         network_(checkpoint, std::is_same_v<T, float>, stream()),
-        workspace_(static_cast<std::int64_t>(kGemmWorkspace)),
-        gemm_(workspace_.data()),
-        prefill_(network_, gemm_, stream()),
-        head_chain_(network_, gemm_) {}
+        prefill_(network_, products_, stream()),
+        head_chain_(network_, products_) {}
 
   NetworkState zero_state() const override {
     const Lock lock(*this);
@@ -161,7 +159,7 @@ class CudaRunner : public Runner {
 
   Decoder<T>& decoder(std::int64_t batch) const {
     auto& made = decoders_[batch];
-    if (!made) made = std::make_unique<Decoder<T>>(network_, gemm_, batch, stream());
+    if (!made) made = std::make_unique<Decoder<T>>(network_, products_, batch, stream());
     return *made;
   }
 
@@ -201,8 +199,7 @@ class CudaRunner : public Runner {
   Chosen device_;
   Stream stream_;
   NetworkLayers network_;
-  Buffer<std::byte> workspace_;
-  mutable Gemm gemm_;
+  mutable Products products_;
   mutable Prefill<T> prefill_;
   mutable LayerChain<T> head_chain_;
   mutable std::map<std::int64_t, std::unique_ptr<Decoder<T>>> decoders_;
