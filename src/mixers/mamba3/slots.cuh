@@ -215,8 +215,8 @@ struct SlotDynamics {
 
   __device__ SlotDynamics(const HeadState& state, int tail) {
     const int slot = static_cast<int>(threadIdx.x % kLanes);
-    if (slot < tail) alpha = state.alpha()[slot], before = state.before()[slot];
-    if (slot > 0 && slot <= tail) own = state.own()[slot - 1];
+    if (slot < tail) alpha = __ldcs(state.alpha() + slot), before = __ldcs(state.before() + slot);
+    if (slot > 0 && slot <= tail) own = __ldcs(state.own() + slot - 1);
   }
 
   /// What slots 0 to tail give to the state after them and a `last` token: the decay on the way times lambda
@@ -236,24 +236,33 @@ struct SlotDynamics {
   }
 };
 
+/// visit(i) for first, first + step, ... below `count`; first < step. Where count and step are known, so are
+/// the rounds.
+template <typename Visit>
+__device__ void each_of(int first, int step, int count, const Visit& visit) {
+#pragma unroll 1
+  for (int begin = 0; begin < count; begin += step) {
+    if (begin + first < count) visit(begin + first);
+  }
+}
+
 /// Begins to copy `count` floats, a multiple of 4 on boundaries of 16 bytes, into shared memory.
 __device__ inline void stage(float* to, const float* from, int count, int threads) {
-  for (int i = 4 * static_cast<int>(threadIdx.x); i < count; i += 4 * threads) {
-    __pipeline_memcpy_async(to + i, from + i, sizeof(float4));
-  }
+  each_of(4 * static_cast<int>(threadIdx.x), 4 * threads, count,
+          [&](int i) { __pipeline_memcpy_async(to + i, from + i, sizeof(float4)); });
 }
 
 /// The same for [rows, count] to [rows, width] with zeros at each row's end, and without boundaries.
 __device__ inline void stage_rows(float* to, const float* from, int rows, int count, int width, int threads) {
   if (count == width) return stage(to, from, rows * count, threads);
-  for (int i = static_cast<int>(threadIdx.x); i < rows * width; i += threads) {
+  each_of(static_cast<int>(threadIdx.x), threads, rows * width, [&](int i) {
     const int row = i / width, column = i - row * width;
     if (column < count) {
       __pipeline_memcpy_async(to + i, from + row * count + column, sizeof(float));
     } else {
       to[i] = 0;
     }
-  }
+  });
 }
 
 /// theta + rate dt, modulo 2 pi.

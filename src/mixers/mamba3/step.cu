@@ -57,7 +57,10 @@ struct StepArgs {
   const T* projected;
   const float* dynamics;
   T* out;
-  int groups;
+  int row;             // elements of a session's row of `projected`
+  int dynamics_row;    // and of `dynamics`
+  int groups;          // G
+  int heads_of_group;  // H / G
   int fold_every;
   float A_floor;
   bool is_mimo, softplus_A;
@@ -113,9 +116,8 @@ __device__ void wait_for_products() {
 
 __device__ void prefetch(const float* v, int count, int threads) {
   constexpr int kLine = 128 / sizeof(float);
-  for (int i = kLine * static_cast<int>(threadIdx.x); i < count; i += kLine * threads) {
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(v + i));
-  }
+  each_of(kLine * static_cast<int>(threadIdx.x), kLine * threads, count,
+          [&](int i) { asm volatile("prefetch.global.L2 [%0];" ::"l"(v + i)); });
 }
 
 /// One head of one session. Even warps make k and hold x, odd ones make q and hold z: `index` is a thread's
@@ -135,6 +137,8 @@ struct HeadStep {
   const int tail = a.sessions.tails[session], last = tail + 1;
   const bool folds = ((static_cast<int>(a.sessions.positions[session]) + 1) & (a.fold_every - 1)) == 0;
   const HeadState state{a.shape, a.sessions.states[session] + a.offset, head};
+  const T* const projected = a.projected + static_cast<std::int64_t>(session) * a.row;
+  const float* const dynamics_row = a.dynamics + static_cast<std::int64_t>(session) * a.dynamics_row;
 
   /// k [R, N'] and x [P'] of a slot.
   __device__ float* token_at(int slot) const {
@@ -160,22 +164,15 @@ struct HeadStep {
     prefetch(state.theta(), a.shape.angles, threads);
   }
 
-  __device__ const T* projected_row() const {
-    return a.projected +
-           static_cast<std::int64_t>(session) * (2 * (a.shape.heads * s.P + s.R * a.groups * s.N));
-  }
-  __device__ const float* dynamics_row() const {
-    return a.dynamics + static_cast<std::int64_t>(session) * (3 * a.shape.heads + a.shape.angles);
-  }
   /// B or C of the head's group, [R, N] with G N elements between ranks.
-  __device__ const T* key_or_query() const {
-    const int group = a.groups == 1 ? 0 : head / (a.shape.heads / a.groups);
-    return projected_row() + 2 * a.shape.heads * s.P + ((is_query ? s.R * a.groups : 0) + group) * s.N;
+  __device__ const T* vectors() const {
+    const int group = a.groups == 1 ? 0 : head / a.heads_of_group;
+    return projected + 2 * a.shape.heads * s.P + ((is_query ? s.R * a.groups : 0) + group) * s.N;
   }
 
   /// Steps 1 and 2.
   __device__ Dynamics dynamics() const {
-    const float* row = dynamics_row() + head;
+    const float* row = dynamics_row + head;
     const float dd_dt = row[0], dd_A = row[a.shape.heads], trap = row[2 * a.shape.heads];
     const float dt = softplus(dd_dt + a.w.dt_bias[head]), lambda = sigmoid(trap);
     const float activated = a.softplus_A ? softplus(dd_A) : dd_A >= 0 ? 1 + dd_A : __fdividef(1.0f, 1 - dd_A);
@@ -184,8 +181,8 @@ struct HeadStep {
 
   /// A column of x or z.
   __device__ float load_column(int p) const {
-    const T* row = projected_row() + (is_query ? 0 : a.shape.heads * s.P) + head * s.P;
-    return p < s.P ? static_cast<float>(row[p]) : 0.0f;
+    const int first = (is_query ? 0 : a.shape.heads * s.P) + head * s.P;
+    return p < s.P ? static_cast<float>(projected[first + p]) : 0.0f;
   }
 
   /// Elements that turn together: (2i, 2i + 1) for SISO, (i, i + N/2) for MIMO.
@@ -210,7 +207,7 @@ struct HeadStep {
   __device__ PairInput load_inputs(int pair) const {
     PairInput in{};
     if (pair >= s.N / 2) return in;
-    const T* raw = key_or_query();
+    const T* raw = vectors();
     const float* bias = (is_query ? a.w.C_bias : a.w.B_bias) + head * s.R * s.N;
     in.gain = load_pair(is_query ? a.w.C_norm : a.w.B_norm, pair);
 #pragma unroll
@@ -220,13 +217,13 @@ struct HeadStep {
       in.bias[r] = load_pair(bias + r * s.N, pair);
     }
     if (pair < a.shape.angles)
-      in.theta = state.theta()[pair], in.angle = dynamics_row()[3 * a.shape.heads + pair];
+      in.theta = __ldcs(state.theta() + pair), in.angle = dynamics_row[3 * a.shape.heads + pair];
     return in;
   }
 
   /// Step 3's scale of each rank's vector.
   __device__ void norms(float (&scale)[kRanks]) const {
-    const T* vector = key_or_query();
+    const T* vector = vectors();
     float squares[kRanks] = {};
 #pragma unroll
     for (int r = 0; r < kRanks; ++r) {
@@ -236,9 +233,9 @@ struct HeadStep {
         const float4 four = load_four(v + 4 * lane);
         squares[r] = sum(four * four);
       } else {
-        for (int n = lane; n < s.N; n += kLanes) {
+        each_of(lane, kLanes, s.N, [&](int n) {
           squares[r] = fmaf(static_cast<float>(v[n]), static_cast<float>(v[n]), squares[r]);
-        }
+        });
       }
     }
     const float mine = inverse_rms(warp_sums(squares), s.N);
@@ -273,7 +270,7 @@ struct HeadStep {
     Dynamics now{};
     if (weighs || index - lane < a.shape.angles) now = dynamics();
     float* const rows = is_query ? shared + a.shared.q : token_at(last);
-    for (int pair = index; pair < s.N / 2; pair += stride) {
+    each_of(index, stride, s.N / 2, [&](int pair) {
       const float2 by = turn(pair, in, now.dt);
 #pragma unroll
       for (int r = 0; r < kRanks; ++r) {
@@ -283,12 +280,12 @@ struct HeadStep {
         store_pair(rows + r * s.wide_n, pair, {x * by.x - y * by.y, x * by.y + y * by.x});
       }
       if (pair + stride < s.N / 2) in = load_inputs(pair + stride);
-    }
+    });
     float* const columns = is_query ? shared + a.shared.z : x_at(last);
-    for (int p = index; p < s.wide_p; p += stride) {
+    each_of(index, stride, s.wide_p, [&](int p) {
       columns[p] = column;
       if (p + stride < s.wide_p) column = load_column(p + stride);
-    }
+    });
     if (weighs) weigh(slots, now);
     clear_padding(rows);
   }
@@ -296,9 +293,9 @@ struct HeadStep {
   /// Zeros to rows [R, N'] beyond N, and for ranks that do not exist.
   __device__ void clear_padding(float* rows) const {
     if constexpr (!Head::kPublished) {
-      for (int i = index; i < (is_query ? kRanks : s.R) * s.wide_n; i += stride) {
+      each_of(index, stride, (is_query ? kRanks : s.R) * s.wide_n, [&](int i) {
         if (i / s.wide_n >= s.R || i % s.wide_n >= s.N) rows[i] = 0;
-      }
+      });
     }
   }
 
@@ -388,7 +385,7 @@ struct HeadStep {
   /// place of the first group's sum. Padding is zeros.
   __device__ void gate_rank(int r, float D) const {
     float squares[1] = {0};
-    for (int p = 2 * lane; p < s.wide_p; p += 2 * kLanes) {
+    each_of(2 * lane, 2 * kLanes, s.wide_p, [&](int p) {
       const float2 x = *reinterpret_cast<const float2*>(x_at(last) + p);
       const float2 mimo = s.is_mimo ? load2(a.shared.mimo_x, r * s.wide_p + p) : float2{1, 1};
       float2 y{D * x.x * mimo.x, D * x.y * mimo.y};
@@ -399,9 +396,9 @@ struct HeadStep {
       }
       squares[0] = fmaf(y.x, y.x, fmaf(y.y, y.y, squares[0]));
       *reinterpret_cast<float2*>(shared + a.shared.partial + r * s.wide_p + p) = y;
-    }
+    });
     const float scale = a.w.norm == nullptr ? 1.0f : inverse_rms(warp_sums(squares), s.P);
-    for (int p = 2 * lane; p < s.wide_p; p += 2 * kLanes) {
+    each_of(2 * lane, 2 * kLanes, s.wide_p, [&](int p) {
       float2 y = load2(a.shared.partial, r * s.wide_p + p), z = load2(a.shared.z, p);
       if (a.w.norm != nullptr) {
         const float2 gain = load2(a.shared.norm, p);
@@ -415,30 +412,30 @@ struct HeadStep {
       }
       y.x *= z.x * sigmoid(z.x), y.y *= z.y * sigmoid(z.y);
       *reinterpret_cast<float2*>(shared + a.shared.partial + r * s.wide_p + p) = y;
-    }
+    });
   }
 
   /// The token and its angles into the state, by the last threads first: the first ones gate.
   __device__ void store_token() const {
     const int from_last = threads - 1 - thread;
     float *slot = state.token(folds ? 0 : last), *mine = token_at(last);
-    for (int i = 4 * from_last; i < s.token; i += 4 * threads) store4(slot + i, load4(mine + i));
-    for (int i = from_last; i < a.shape.angles; i += threads) {
+    each_of(4 * from_last, 4 * threads, s.token, [&](int i) { store4(slot + i, load4(mine + i)); });
+    each_of(from_last, threads, a.shape.angles, [&](int i) {
       const float theta = shared[a.shared.theta + i];
       state.theta()[i] = theta;
       if (folds) state.start()[i] = theta;
-    }
+    });
   }
 
   /// The sum over ranks.
   __device__ void store_out() const {
     T* out = a.out + (static_cast<std::int64_t>(session) * a.shape.heads + head) * s.P;
-    for (int p = thread; p < s.P; p += threads) {
+    each_of(thread, threads, s.P, [&](int p) {
       float total = 0;
 #pragma unroll
       for (int r = 0; r < kRanks; ++r) total += r < s.R ? shared[a.shared.partial + r * s.wide_p + p] : 0.0f;
       out[p] = static_cast<T>(total);
-    }
+    });
   }
 };
 
@@ -516,7 +513,10 @@ void step_heads(const Mamba3Config& config, const Mamba3Layout& layout, const Ma
                          .projected = projected,
                          .dynamics = dynamics,
                          .out = out,
+                         .row = static_cast<int>(config.in_rows()),
+                         .dynamics_row = static_cast<int>(config.dynamics_rows()),
                          .groups = static_cast<int>(config.ngroups),
+                         .heads_of_group = static_cast<int>(layout.heads / config.ngroups),
                          .fold_every = static_cast<int>(layout.fold_every()),
                          .A_floor = static_cast<float>(config.A_floor),
                          .is_mimo = config.is_mimo,
