@@ -46,14 +46,14 @@ struct StateShape {
 };
 
 /// A head of the published models, SISO (rank 1) or MIMO (rank 4) with N 128 and P 64: what is known when the
-/// kernel is compiled costs neither registers nor instructions.
+/// kernel is compiled costs neither registers nor instructions. h and the slots of a session that only steps
+/// come to shared memory.
 template <int kRank>
 struct PublishedHead {
   static constexpr bool kPublished = true;
   static constexpr int kRanks = kRank;
   static constexpr int kThreads = 128;
-  static constexpr int kBlocks = 4;  // on a multiprocessor: 128 KB of h on their way from memory
-  static constexpr bool kStaged = true;
+  static constexpr int kBlocks = kRank == 1 ? 5 : 4;  // that fit on a multiprocessor by their shared memory
   static constexpr bool is_mimo = kRank > 1;
   static constexpr int R = kRank, N = 128, P = 64, wide_n = N, wide_p = P, token = R * wide_n + wide_p;
 
@@ -64,15 +64,14 @@ struct PublishedHead {
   }
 };
 
-/// Any head with N up to 256, P up to 128 and R up to kRank. Ranks beyond 4 leave the old slots in memory, to
-/// stay within 99 KB of shared memory.
+/// Any head with N up to 256, P up to 128 and R up to kRank: h comes to registers, and the slots stay in
+/// memory, to keep within 99 KB of shared memory.
 template <int kRank>
 struct AnyHead {
   static constexpr bool kPublished = false;
   static constexpr int kRanks = kRank;
   static constexpr int kThreads = 512;
   static constexpr int kBlocks = 1;
-  static constexpr bool kStaged = kRank <= 4;
   const bool is_mimo;
   const int R, N, P, wide_n, wide_p, token;
 
@@ -130,6 +129,9 @@ __device__ inline float4 operator*(float scale, const float4& v) {
 __device__ inline float4 operator*(const float4& a, const float4& b) {
   return {a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w};
 }
+__device__ inline float4 operator+(const float4& a, const float4& b) {
+  return {a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w};
+}
 __device__ inline float sum(const float4& v) {
   return (v.x + v.y) + (v.z + v.w);
 }
@@ -140,37 +142,72 @@ __device__ inline void store4(float* to, const float4& v) {
   *reinterpret_cast<float4*>(to) = v;
 }
 
-/// A thread's share of h [N, P']: kTileRows rows of four columns, in registers, so that all of h is on its
-/// way from memory at once. The state passes by once a step: it is loaded and stored past the first-level
-/// cache, and first to leave the second.
+/// visit(i) for first, first + step, ... below `count`; first < step. Where count and step are known, so are
+/// the rounds.
+template <typename Visit>
+__device__ void each_of(int first, int step, int count, const Visit& visit) {
+#pragma unroll 1
+  for (int begin = 0; begin < count; begin += step) {
+    if (begin + first < count) visit(begin + first);
+  }
+}
+
+/// Begins to copy 16 bytes of the state to shared memory. They pass by once a step, and are the first to
+/// leave the second-level cache: it is for weights.
+__device__ inline void stage_state(float* to, const float* from) {
+  std::uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  asm volatile("cp.async.cg.shared.global.L2::cache_hint [%0], [%1], 16, %2;" ::"r"(
+                   static_cast<unsigned>(__cvta_generic_to_shared(to))),
+               "l"(__cvta_generic_to_global(from)), "l"(policy)
+               : "memory");
+}
+
+/// Begins to copy rows [rows, count] into shared memory, [rows, width] with zeros at each row's end.
+__device__ inline void stage_rows(float* to, const float* from, int rows, int count, int width, int threads) {
+  each_of(static_cast<int>(threadIdx.x), threads, rows * width, [&](int i) {
+    const int row = i / width, column = i - row * width;
+    if (column < count) {
+      __pipeline_memcpy_async(to + i, from + row * count + column, sizeof(float));
+    } else {
+      to[i] = 0;
+    }
+  });
+}
+
+/// A thread's share of h [N, P']: kTileRows rows of four columns, so that all of h is on its way from memory
+/// at once. In shared memory for the published heads: loads into registers would share one of the six
+/// scoreboards with whatever is loaded meanwhile, which then waits for h. Else in registers.
 template <typename Head>
 struct Tile {
   const Head& s;
+  float* const staged;           // [N, P'] in shared memory
   const int group, row, column;  // the first row and column; rows of a group lie in one piece
-  float4 rows[kTileRows];
+  float4 held[Head::kPublished ? 1 : kTileRows];
 
-  __device__ explicit Tile(const Head& head)
+  __device__ Tile(const Head& head, float* shared)
       : s(head),
+        staged(shared),
         group(static_cast<int>(threadIdx.x / static_cast<unsigned>(s.wide_p / kTileColumns))),
         row(group * kTileRows),
         column((static_cast<int>(threadIdx.x) - group * (s.wide_p / kTileColumns)) * kTileColumns) {}
   /// Threads beyond the last row have no share.
   __device__ bool empty() const { return !Head::kPublished && row >= s.N; }
   __device__ bool has(int i) const { return Head::kPublished || row + i < s.N; }
+  __device__ int at(int i) const { return (row + i) * s.wide_p + column; }
 
-  __device__ void load(const float* h) {
-    const float* at = h + row * s.wide_p + column;
+  __device__ void begin_load(const float* h) {
 #pragma unroll
     for (int i = 0; i < kTileRows; ++i) {
-      rows[i] = has(i) ? __ldcs(reinterpret_cast<const float4*>(at + i * s.wide_p)) : float4{};
+      if constexpr (Head::kPublished) {
+        stage_state(staged + at(i), h + at(i));
+      } else {
+        held[i] = has(i) ? __ldcs(reinterpret_cast<const float4*>(h + at(i))) : float4{};
+      }
     }
   }
-  __device__ void store(float* h) const {
-    float* at = h + row * s.wide_p + column;
-#pragma unroll
-    for (int i = 0; i < kTileRows; ++i) {
-      if (has(i)) __stcs(reinterpret_cast<float4*>(at + i * s.wide_p), rows[i]);
-    }
+  __device__ float4 operator[](int i) const {
+    return Head::kPublished ? load4(staged + at(i)) : held[i];
   }
 
   /// visit(i, value) for each row of the share and its value of a vector over N, such as q or k.
@@ -183,13 +220,14 @@ struct Tile {
     }
   }
 
-  /// The state after the last slot: h = decay h + sum over slots and ranks of weight k v. token_at(slot)
-  /// gives k [R, N'] and x [P'] of a slot; mimo_x [R, P'].
+  /// The state after the last slot, to memory: h = decay h + sum over slots and ranks of weight k v.
+  /// token_at(slot) gives k [R, N'] and x [P'] of a slot; mimo_x [R, P'].
   template <typename TokenAt>
   __device__ void fold(float decay, int slots, const float* weight, const float* mimo_x,
-                       const TokenAt& token_at) {
+                       const TokenAt& token_at, float* h) const {
+    float4 rows[kTileRows];
 #pragma unroll
-    for (int i = 0; i < kTileRows; ++i) rows[i] = decay * rows[i];
+    for (int i = 0; i < kTileRows; ++i) rows[i] = decay * (*this)[i];
 #pragma unroll 1
     for (int slot = 0; slot < slots; ++slot) {
       const float* k = token_at(slot);
@@ -199,6 +237,10 @@ struct Tile {
         const float4 v = s.is_mimo ? x * load4(mimo_x + r * s.wide_p + column) : x;
         each_row(k + r * s.wide_n, [&](int i, float k_n) { add_scaled(rows[i], k_n, v); });
       }
+    }
+#pragma unroll
+    for (int i = 0; i < kTileRows; ++i) {
+      if (has(i)) __stcs(reinterpret_cast<float4*>(h + at(i)), rows[i]);
     }
   }
 };
@@ -235,35 +277,6 @@ struct SlotDynamics {
     return reach;
   }
 };
-
-/// visit(i) for first, first + step, ... below `count`; first < step. Where count and step are known, so are
-/// the rounds.
-template <typename Visit>
-__device__ void each_of(int first, int step, int count, const Visit& visit) {
-#pragma unroll 1
-  for (int begin = 0; begin < count; begin += step) {
-    if (begin + first < count) visit(begin + first);
-  }
-}
-
-/// Begins to copy `count` floats, a multiple of 4 on boundaries of 16 bytes, into shared memory.
-__device__ inline void stage(float* to, const float* from, int count, int threads) {
-  each_of(4 * static_cast<int>(threadIdx.x), 4 * threads, count,
-          [&](int i) { __pipeline_memcpy_async(to + i, from + i, sizeof(float4)); });
-}
-
-/// The same for [rows, count] to [rows, width] with zeros at each row's end, and without boundaries.
-__device__ inline void stage_rows(float* to, const float* from, int rows, int count, int width, int threads) {
-  if (count == width) return stage(to, from, rows * count, threads);
-  each_of(static_cast<int>(threadIdx.x), threads, rows * width, [&](int i) {
-    const int row = i / width, column = i - row * width;
-    if (column < count) {
-      __pipeline_memcpy_async(to + i, from + row * count + column, sizeof(float));
-    } else {
-      to[i] = 0;
-    }
-  });
-}
 
 /// theta + rate dt, modulo 2 pi.
 __device__ inline float turned(float theta, float rate, float dt) {

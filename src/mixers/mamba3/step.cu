@@ -14,34 +14,34 @@
 namespace mamba3::cuda {
 namespace {
 
-/// A block's shared memory, offsets in floats; the slots (or the new token alone) lie at its start.
+/// A block's shared memory, offsets in floats. In front of it a published head has h [N, P'] and its slots.
 struct StepShared {
-  int q = 0;                               // [kRanks, N'], those of ranks that do not exist are zeros
-  int partial = 0;                         // [groups of rows, kRanks, P']; then the first holds what is gated
-  int score = 0;                           // [slots, R, kRanks]
-  int z = 0;                               // [P']
-  int mimo_x = 0, mimo_z = 0, mimo_o = 0;  // [R, P']
-  int norm = 0;                            // [P']
-  int theta = 0;                           // [S]
-  int weight = 0;                          // [slots]
-  int decay = 0;                           // [1]
+  int slots = 0;    // slots that come to shared memory
+  int fresh = 0;    // [token]  the new token's k and x
+  int q = 0;        // [kRanks, N'], those of ranks that do not exist are zeros
+  int partial = 0;  // [groups of rows, P'], or with norm [groups of rows, kRanks, P']
+  int score = 0;    // [slots, R, kRanks]
+  int gate = 0;     // [R, P']
+  int mimo_x = 0;   // [R, P']
+  int theta = 0;    // [S]
+  int weight = 0;   // [slots]
+  int decay = 0;    // [1]
   int size = 0;
 
   StepShared() = default;
   template <typename Head>
-  StepShared(const Head& s, const StateShape& shape, bool is_normed) {
+  StepShared(const Head& s, const StateShape& shape, int fold_every, bool is_normed) {
     const auto take = [this](int& part, int count) {
       part = size;
       size += (count + 3) / 4 * 4;
     };
-    size = (Head::kStaged ? shape.slots : 1) * s.token;
+    if (Head::kPublished) slots = fold_every, size = s.N * s.wide_p + slots * s.token;
+    take(fresh, s.token);
     take(q, Head::kRanks * s.wide_n);
-    take(partial, row_groups(s) * Head::kRanks * s.wide_p);
+    take(partial, row_groups(s) * (is_normed ? Head::kRanks : 1) * s.wide_p);
     take(score, shape.slots * s.R * Head::kRanks);
-    take(z, s.wide_p);
-    const int mimo = s.is_mimo ? s.R * s.wide_p : 0;
-    take(mimo_x, mimo), take(mimo_z, mimo), take(mimo_o, mimo);
-    take(norm, is_normed ? s.wide_p : 0);
+    take(gate, s.R * s.wide_p);
+    take(mimo_x, s.is_mimo ? s.R * s.wide_p : 0);
     take(theta, shape.angles);
     take(weight, shape.slots), take(decay, 1);
   }
@@ -137,29 +137,29 @@ struct HeadStep {
   const int tail = a.sessions.tails[session], last = tail + 1;
   const bool folds = ((static_cast<int>(a.sessions.positions[session]) + 1) & (a.fold_every - 1)) == 0;
   const HeadState state{a.shape, a.sessions.states[session] + a.offset, head};
+  const float D = a.w.D[head];
   const T* const projected = a.projected + static_cast<std::int64_t>(session) * a.row;
   const float* const dynamics_row = a.dynamics + static_cast<std::int64_t>(session) * a.dynamics_row;
 
-  /// k [R, N'] and x [P'] of a slot.
-  __device__ float* token_at(int slot) const {
-    if (Head::kStaged) return shared + slot * s.token;
-    return slot == last ? shared : state.token(slot);
+  /// k [R, N'] and x [P'] of a slot. A session that only steps has all of them in shared memory; those of a
+  /// longer tail, left by a prefill, stay where they are.
+  __device__ const float* token_at(int slot) const {
+    if (slot == last) return fresh();
+    return slot < a.shared.slots ? shared + s.N * s.wide_p + slot * s.token : state.token(slot);
   }
-  __device__ float* x_at(int slot) const { return token_at(slot) + s.R * s.wide_n; }
+  __device__ const float* x_at(int slot) const { return token_at(slot) + s.R * s.wide_n; }
+  __device__ float* fresh() const { return shared + a.shared.fresh; }
 
-  /// What needs no product, on its way: the old slots and small parameters to shared memory, the rest to the
-  /// cache.
+  /// What needs no product, on its way: slots and mimo_x to shared memory, biases and angles to the cache.
   __device__ void begin() const {
-    if (Head::kStaged) stage(shared, state.token(0), last * s.token, threads);
-    if (s.is_mimo) {
-      const int at = head * s.R * s.P;
-      stage_rows(shared + a.shared.mimo_x, a.w.mimo_x + at, s.R, s.P, s.wide_p, threads);
-      stage_rows(shared + a.shared.mimo_z, a.w.mimo_z + at, s.R, s.P, s.wide_p, threads);
-      stage_rows(shared + a.shared.mimo_o, a.w.mimo_o + at, s.R, s.P, s.wide_p, threads);
+    if constexpr (Head::kPublished) {
+      const int floats = min(last, a.shared.slots) * s.token;
+      each_of(4 * thread, 4 * threads, floats,
+              [&](int i) { stage_state(shared + s.N * s.wide_p + i, state.token(0) + i); });
     }
-    if (a.w.norm != nullptr)
-      stage_rows(shared + a.shared.norm, a.w.norm + head * s.P, 1, s.P, s.wide_p, threads);
-    __pipeline_commit();
+    if (s.is_mimo) {
+      stage_rows(shared + a.shared.mimo_x, a.w.mimo_x + head * s.R * s.P, s.R, s.P, s.wide_p, threads);
+    }
     prefetch((is_query ? a.w.C_bias : a.w.B_bias) + head * s.R * s.N, s.R * s.N, threads);
     prefetch(state.theta(), a.shape.angles, threads);
   }
@@ -183,6 +183,24 @@ struct HeadStep {
   __device__ float load_column(int p) const {
     const int first = (is_query ? 0 : a.shape.heads * s.P) + head * s.P;
     return p < s.P ? static_cast<float>(projected[first + p]) : 0.0f;
+  }
+  /// x into the new token; z, norm's gain, mimo_z and mimo_o into what step 9 multiplies y of each rank with.
+  __device__ void store_column(int p, float value) const {
+    if (!is_query) {
+      fresh()[s.R * s.wide_n + p] = value;
+      return;
+    }
+    const float gain = a.w.norm == nullptr || p >= s.P ? 1.0f : a.w.norm[head * s.P + p];
+#pragma unroll
+    for (int r = 0; r < kRanks; ++r) {
+      if (r >= s.R) break;
+      float z = value, o = gain;
+      if (s.is_mimo && p < s.P) {
+        const int at = (head * s.R + r) * s.P + p;
+        z *= a.w.mimo_z[at], o *= a.w.mimo_o[at];
+      }
+      shared[a.shared.gate + r * s.wide_p + p] = z * sigmoid(z) * o;
+    }
   }
 
   /// Elements that turn together: (2i, 2i + 1) for SISO, (i, i + N/2) for MIMO.
@@ -269,7 +287,7 @@ struct HeadStep {
     norms(scale);
     Dynamics now{};
     if (weighs || index - lane < a.shape.angles) now = dynamics();
-    float* const rows = is_query ? shared + a.shared.q : token_at(last);
+    float* const rows = is_query ? shared + a.shared.q : fresh();
     each_of(index, stride, s.N / 2, [&](int pair) {
       const float2 by = turn(pair, in, now.dt);
 #pragma unroll
@@ -281,9 +299,8 @@ struct HeadStep {
       }
       if (pair + stride < s.N / 2) in = load_inputs(pair + stride);
     });
-    float* const columns = is_query ? shared + a.shared.z : x_at(last);
     each_of(index, stride, s.wide_p, [&](int p) {
-      columns[p] = column;
+      store_column(p, column);
       if (p + stride < s.wide_p) column = load_column(p + stride);
     });
     if (weighs) weigh(slots, now);
@@ -338,9 +355,10 @@ struct HeadStep {
         }
       }
       const float total = warp_sums(sums);
-      const int key = first + lane / kLanesOfSum / kRanks;
+      const int key = first + lane / kLanesOfSum / kRanks, slot = key / s.R, r = lane / kLanesOfSum % kRanks;
       if (lane % kLanesOfSum == 0 && key < keys) {
-        shared[a.shared.score + first * kRanks + lane / kLanesOfSum] = weight[key / s.R] * total;
+        const bool is_own = slot == last && key - slot * s.R == r;
+        shared[a.shared.score + key * kRanks + r] = fmaf(weight[slot], total, is_own ? D : 0.0f);
       }
     }
   }
@@ -351,12 +369,11 @@ struct HeadStep {
     for (int r = 0; r < kRanks; ++r) {
       y[r] = {0, 0, 0, 0};
       tile.each_row(shared + a.shared.q + r * s.wide_n,
-                    [&](int i, float q) { add_scaled(y[r], q, tile.rows[i]); });
+                    [&](int i, float q) { add_scaled(y[r], q, tile[i]); });
     }
   }
 
-  /// The checkpoint's decay and the slots that fall to this group of rows, sum of score v; then to shared
-  /// memory.
+  /// The checkpoint's decay and the slots that fall to this group of rows: sum of score v.
   __device__ void add_slots(const Tile<Head>& tile, float4 (&y)[kRanks]) const {
     const float decay = shared[a.shared.decay];
 #pragma unroll
@@ -371,70 +388,57 @@ struct HeadStep {
         for (int r = 0; r < kRanks; ++r) add_scaled(y[r], mine.of[r], v);
       }
     }
+  }
+
+  /// Step 9 for a group's sums. Without norm the gate and the sum over ranks come before the sum over groups;
+  /// with norm that sum has to be known first, and gate_rank does the rest.
+  __device__ void store_partial(const Tile<Head>& tile, const float4 (&y)[kRanks]) const {
+    float* partial = shared + a.shared.partial;
+    float4 gated{0, 0, 0, 0};
 #pragma unroll
     for (int r = 0; r < kRanks; ++r) {
-      store4(shared + a.shared.partial + (tile.group * kRanks + r) * s.wide_p + tile.column, y[r]);
-    }
-  }
-
-  __device__ float2 load2(int part, int p) const {
-    return *reinterpret_cast<const float2*>(shared + part + p);
-  }
-
-  /// Steps 8 and 9 for rank r, by one warp, two columns a lane: the groups' sums, D term, norm and gate, in
-  /// place of the first group's sum. Padding is zeros.
-  __device__ void gate_rank(int r, float D) const {
-    float squares[1] = {0};
-    each_of(2 * lane, 2 * kLanes, s.wide_p, [&](int p) {
-      const float2 x = *reinterpret_cast<const float2*>(x_at(last) + p);
-      const float2 mimo = s.is_mimo ? load2(a.shared.mimo_x, r * s.wide_p + p) : float2{1, 1};
-      float2 y{D * x.x * mimo.x, D * x.y * mimo.y};
-#pragma unroll
-      for (int g = 0; g < row_groups(s); ++g) {
-        const float2 part = load2(a.shared.partial, (g * kRanks + r) * s.wide_p + p);
-        y.x += part.x, y.y += part.y;
-      }
-      squares[0] = fmaf(y.x, y.x, fmaf(y.y, y.y, squares[0]));
-      *reinterpret_cast<float2*>(shared + a.shared.partial + r * s.wide_p + p) = y;
-    });
-    const float scale = a.w.norm == nullptr ? 1.0f : inverse_rms(warp_sums(squares), s.P);
-    each_of(2 * lane, 2 * kLanes, s.wide_p, [&](int p) {
-      float2 y = load2(a.shared.partial, r * s.wide_p + p), z = load2(a.shared.z, p);
+      if (r >= s.R) break;
       if (a.w.norm != nullptr) {
-        const float2 gain = load2(a.shared.norm, p);
-        y.x *= scale * gain.x, y.y *= scale * gain.y;
+        store4(partial + (tile.group * kRanks + r) * s.wide_p + tile.column, y[r]);
+      } else {
+        gated = gated + load4(shared + a.shared.gate + r * s.wide_p + tile.column) * y[r];
       }
-      if (s.is_mimo) {
-        const float2 by = load2(a.shared.mimo_z, r * s.wide_p + p),
-                     o = load2(a.shared.mimo_o, r * s.wide_p + p);
-        z.x *= by.x, z.y *= by.y;
-        y.x *= o.x, y.y *= o.y;
-      }
-      y.x *= z.x * sigmoid(z.x), y.y *= z.y * sigmoid(z.y);
-      *reinterpret_cast<float2*>(shared + a.shared.partial + r * s.wide_p + p) = y;
+    }
+    if (a.w.norm == nullptr) store4(partial + tile.group * s.wide_p + tile.column, gated);
+  }
+
+  /// Norm and gate of rank r, by one warp, in place of the first group's sum.
+  __device__ void gate_rank(int r) const {
+    float *y = shared + a.shared.partial + r * s.wide_p, squares[1] = {0};
+    each_of(lane, kLanes, s.P, [&](int p) {
+      float total = 0;
+      for (int g = 0; g < row_groups(s); ++g) total += y[g * kRanks * s.wide_p + p];
+      squares[0] = fmaf(total, total, squares[0]);
+      y[p] = total;
+    });
+    const float scale = inverse_rms(warp_sums(squares), s.P);
+    each_of(lane, kLanes, s.P, [&](int p) { y[p] *= scale * shared[a.shared.gate + r * s.wide_p + p]; });
+  }
+
+  /// The sum of `count` rows of partial sums: of groups, or with norm of ranks.
+  __device__ void store_out(int count) const {
+    T* out = a.out + (static_cast<std::int64_t>(session) * a.shape.heads + head) * s.P;
+    each_of(thread, threads, s.P, [&](int p) {
+      float total = 0;
+      for (int i = 0; i < count; ++i) total += shared[a.shared.partial + i * s.wide_p + p];
+      out[p] = static_cast<T>(total);
     });
   }
 
-  /// The token and its angles into the state, by the last threads first: the first ones gate.
+  /// The token and its angles into the state, by the last threads: the first ones have the output.
   __device__ void store_token() const {
     const int from_last = threads - 1 - thread;
-    float *slot = state.token(folds ? 0 : last), *mine = token_at(last);
+    float *slot = state.token(folds ? 0 : last), *mine = fresh();
     each_of(4 * from_last, 4 * threads, s.token, [&](int i) { store4(slot + i, load4(mine + i)); });
     each_of(from_last, threads, a.shape.angles, [&](int i) {
       const float theta = shared[a.shared.theta + i];
       state.theta()[i] = theta;
       if (folds) state.start()[i] = theta;
-    });
-  }
-
-  /// The sum over ranks.
-  __device__ void store_out() const {
-    T* out = a.out + (static_cast<std::int64_t>(session) * a.shape.heads + head) * s.P;
-    each_of(thread, threads, s.P, [&](int p) {
-      float total = 0;
-#pragma unroll
-      for (int r = 0; r < kRanks; ++r) total += r < s.R ? shared[a.shared.partial + r * s.wide_p + p] : 0.0f;
-      out[p] = static_cast<T>(total);
     });
   }
 };
@@ -444,40 +448,48 @@ __global__ void __launch_bounds__(Head::kThreads, Head::kBlocks)
     step_kernel(const __grid_constant__ StepArgs<T> a) {
   extern __shared__ __align__(16) float memory[];
   const HeadStep<T, Head> step{a, memory};
-  Tile<Head> tile(step.s);
-  if (!tile.empty()) tile.load(step.state.h());
-  const float D = a.w.D[step.head];
   step.begin();
+  __pipeline_commit();
+  Tile<Head> tile(step.s, memory);
+  if (!tile.empty()) tile.begin_load(step.state.h());
+  __pipeline_commit();
   wait_for_products();
   step.prepare();
-  __pipeline_wait_prior(0);
+  __pipeline_wait_prior(1);
   __syncthreads();
 
   step.score();
+  __pipeline_wait_prior(0);
   float4 y[Head::kRanks];
   if (!tile.empty()) step.read_out(tile, y);
   __syncthreads();
 
   if (!tile.empty()) {
     step.add_slots(tile, y);
-    if (step.folds) {
-      tile.fold(memory[a.shared.decay], step.last + 1, memory + a.shared.weight, memory + a.shared.mimo_x,
-                [&](int slot) { return step.token_at(slot); });
-      tile.store(step.state.h());
-    }
+    step.store_partial(tile, y);
   }
   __syncthreads();
 
+  if (a.w.norm == nullptr) {
+    step.store_out(row_groups(step.s));
+  } else {
+    for (int r = step.warp; r < step.s.R; r += step.warps) step.gate_rank(r);
+    __syncthreads();
+    step.store_out(step.s.R);
+  }
+  if (step.folds && !tile.empty()) {
+    tile.fold(
+        memory[a.shared.decay], step.last + 1, memory + a.shared.weight, memory + a.shared.mimo_x,
+        [&](int slot) { return step.token_at(slot); }, step.state.h());
+  }
+  if (!Head::kPublished) __syncthreads();  // the token may take the place of slot 0
   step.store_token();
-  for (int r = step.warp; r < step.s.R; r += step.warps) step.gate_rank(r, D);
-  __syncthreads();
-  step.store_out();
 }
 
 template <typename Head, typename T>
 void launch(StepArgs<T> args, bool overlap, cudaStream_t stream) {
   const Head head(args.shape, args.is_mimo);
-  args.shared = StepShared(head, args.shape, args.w.norm != nullptr);
+  args.shared = StepShared(head, args.shape, args.fold_every, args.w.norm != nullptr);
   const int bytes = args.shared.size * static_cast<int>(sizeof(float));
   const auto kernel = step_kernel<T, Head>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),

@@ -21,8 +21,8 @@ __global__ void __launch_bounds__(Head::kThreads)
   if (tail == 0) return;
   const Head s(shape, mimo_x != nullptr);
   const HeadState state{shape, sessions.states[session] + offset, head};
-  Tile<Head> tile(s);
-  if (!tile.empty()) tile.load(state.h());
+  Tile<Head> tile(s, nullptr);
+  if (!tile.empty()) tile.begin_load(state.h());
   if (s.is_mimo) stage_rows(mine, mimo_x + head * s.R * s.P, s.R, s.P, s.wide_p, s.threads());
   if (threadIdx.x < kLanes) {
     const int at = tail - 1;
@@ -35,8 +35,8 @@ __global__ void __launch_bounds__(Head::kThreads)
   __syncthreads();
 
   if (!tile.empty()) {
-    tile.fold(decay, tail + 1, weight, mine, [&](int slot) { return state.token(slot); });
-    tile.store(state.h());
+    tile.fold(
+        decay, tail + 1, weight, mine, [&](int slot) { return state.token(slot); }, state.h());
   }
   __syncthreads();
   for (int i = static_cast<int>(threadIdx.x); i < s.token; i += s.threads()) {
