@@ -251,14 +251,16 @@ struct Dynamics {
   float alpha, own, before, dt;
 };
 
-/// What the tail's tokens do, in one warp, slot by lane: token i is that of slot i + 1.
+/// What the tail's tokens do, in one warp, slot by lane: token i is that of slot i + 1. Lanes beyond the tail
+/// hold what happens to lie there.
 struct SlotDynamics {
-  float alpha = 1, before = 0, own = 0;
+  float alpha, before, own;
 
-  __device__ SlotDynamics(const HeadState& state, int tail) {
+  __device__ explicit SlotDynamics(const HeadState& state) {
     const int slot = static_cast<int>(threadIdx.x % kLanes);
-    if (slot < tail) alpha = __ldcs(state.alpha() + slot), before = __ldcs(state.before() + slot);
-    if (slot > 0 && slot <= tail) own = __ldcs(state.own() + slot - 1);
+    alpha = __ldcs(state.alpha() + slot);
+    before = __ldcs(state.before() + slot);
+    own = __ldcs(state.own() + slot - 1);
   }
 
   /// What slots 0 to tail give to the state after them and a `last` token: the decay on the way times lambda
@@ -266,13 +268,13 @@ struct SlotDynamics {
   /// one behind it. weight [tail + 2]; returns the decay of the checkpoint, in lane 0.
   __device__ float weigh(int tail, const Dynamics& last, float* weight) const {
     const int slot = static_cast<int>(threadIdx.x % kLanes);
-    float reach = slot == tail ? last.alpha : alpha;
+    float reach = slot < tail ? alpha : slot == tail ? last.alpha : 1.0f;
 #pragma unroll
     for (int step = 1; step < kLanes; step *= 2) {
       const float further = __shfl_down_sync(kAllLanes, reach, step);
       if (slot + step < kLanes) reach *= further;
     }
-    if (slot <= tail) weight[slot] = reach * (own + (slot == tail ? last.before : before));
+    if (slot <= tail) weight[slot] = reach * ((slot > 0 ? own : 0) + (slot == tail ? last.before : before));
     if (slot == 0) weight[tail + 1] = last.own;
     return reach;
   }

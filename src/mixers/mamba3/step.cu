@@ -57,10 +57,9 @@ struct StepArgs {
   const T* projected;
   const float* dynamics;
   T* out;
-  int row;             // elements of a session's row of `projected`
-  int dynamics_row;    // and of `dynamics`
-  int groups;          // G
-  int heads_of_group;  // H / G
+  int row;           // elements of a session's row of `projected`
+  int dynamics_row;  // and of `dynamics`
+  int groups;        // G
   int fold_every;
   float A_floor;
   bool is_mimo, softplus_A;
@@ -95,16 +94,14 @@ __device__ float inverse_rms(float squares, int count) {
   return rsqrtf(squares * (1.0f / static_cast<float>(count)) + static_cast<float>(kNormEpsilon));
 }
 
-/// Four values on a boundary of their size.
-__device__ float4 load_four(const float* v) {
-  return load4(v);
-}
-__device__ float4 load_four(const __nv_bfloat16* v) {
-  const uint2 raw = *reinterpret_cast<const uint2*>(v);
-  const float2 low = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162&>(raw.x));
-  const float2 high = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162&>(raw.y));
-  return {low.x, low.y, high.x, high.y};
-}
+/// kCount values as they lie in memory.
+template <typename T, int kCount>
+struct alignas(kCount * sizeof(T)) Values {
+  T of[kCount];
+  __device__ float operator[](int i) const { return static_cast<float>(of[i]); }
+  /// On a boundary of their size.
+  __device__ static Values load(const T* v) { return *reinterpret_cast<const Values*>(v); }
+};
 
 /// Waits for the kernel in front, and lets the next one begin with what does not depend on this one.
 __device__ void wait_for_products() {
@@ -128,7 +125,8 @@ struct HeadStep {
   const StepArgs<T>& a;
   float* const shared;
   const Head s{a.shape, a.is_mimo};
-  const int head = static_cast<int>(blockIdx.x), session = static_cast<int>(blockIdx.y);
+  const int group = static_cast<int>(blockIdx.y), session = static_cast<int>(blockIdx.z);
+  const int head = group * static_cast<int>(gridDim.x) + static_cast<int>(blockIdx.x);
   const int thread = static_cast<int>(threadIdx.x), threads = s.threads();
   const int lane = static_cast<int>(threadIdx.x % kLanes), warp = static_cast<int>(threadIdx.x / kLanes);
   const int warps = threads / kLanes;
@@ -150,83 +148,50 @@ struct HeadStep {
   __device__ const float* x_at(int slot) const { return token_at(slot) + s.R * s.wide_n; }
   __device__ float* fresh() const { return shared + a.shared.fresh; }
 
-  /// What needs no product, on its way: slots and mimo_x to shared memory, biases and angles to the cache.
-  __device__ void begin() const {
+  /// What needs no product, on its way: first the slots, then h, and what there is of parameters.
+  __device__ void begin(Tile<Head>& tile) const {
     if constexpr (Head::kPublished) {
-      const int floats = min(last, a.shared.slots) * s.token;
-      each_of(4 * thread, 4 * threads, floats,
-              [&](int i) { stage_state(shared + s.N * s.wide_p + i, state.token(0) + i); });
+      float* const slots = shared + s.N * s.wide_p;
+      each_of(4 * thread, 4 * threads, min(last, a.shared.slots) * s.token,
+              [&](int i) { stage_state(slots + i, state.token(0) + i); });
     }
+    __pipeline_commit();
+    if (!tile.empty()) tile.begin_load(state.h());
     if (s.is_mimo) {
       stage_rows(shared + a.shared.mimo_x, a.w.mimo_x + head * s.R * s.P, s.R, s.P, s.wide_p, threads);
     }
+    __pipeline_commit();
     prefetch((is_query ? a.w.C_bias : a.w.B_bias) + head * s.R * s.N, s.R * s.N, threads);
     prefetch(state.theta(), a.shape.angles, threads);
   }
 
   /// B or C of the head's group, [R, N] with G N elements between ranks.
   __device__ const T* vectors() const {
-    const int group = a.groups == 1 ? 0 : head / a.heads_of_group;
     return projected + 2 * a.shape.heads * s.P + ((is_query ? s.R * a.groups : 0) + group) * s.N;
   }
 
-  /// Steps 1 and 2.
-  __device__ Dynamics dynamics() const {
-    const float* row = dynamics_row + head;
-    const float dd_dt = row[0], dd_A = row[a.shape.heads], trap = row[2 * a.shape.heads];
-    const float dt = softplus(dd_dt + a.w.dt_bias[head]), lambda = sigmoid(trap);
-    const float activated = a.softplus_A ? softplus(dd_A) : dd_A >= 0 ? 1 + dd_A : __fdividef(1.0f, 1 - dd_A);
-    return {expf(-fmaxf(activated, a.A_floor) * dt), lambda * dt, (1 - lambda) * dt, dt};
-  }
+  // Loads, all of them before the first use: branches and conversions between them would wait for each in
+  // turn.
 
-  /// A column of x or z.
-  __device__ float load_column(int p) const {
-    const int first = (is_query ? 0 : a.shape.heads * s.P) + head * s.P;
-    return p < s.P ? static_cast<float>(projected[first + p]) : 0.0f;
-  }
-  /// x into the new token; z, norm's gain, mimo_z and mimo_o into what step 9 multiplies y of each rank with.
-  __device__ void store_column(int p, float value) const {
-    if (!is_query) {
-      fresh()[s.R * s.wide_n + p] = value;
-      return;
-    }
-    const float gain = a.w.norm == nullptr || p >= s.P ? 1.0f : a.w.norm[head * s.P + p];
-#pragma unroll
-    for (int r = 0; r < kRanks; ++r) {
-      if (r >= s.R) break;
-      float z = value, o = gain;
-      if (s.is_mimo && p < s.P) {
-        const int at = (head * s.R + r) * s.P + p;
-        z *= a.w.mimo_z[at], o *= a.w.mimo_o[at];
-      }
-      shared[a.shared.gate + r * s.wide_p + p] = z * sigmoid(z) * o;
-    }
-  }
-
-  /// Elements that turn together: (2i, 2i + 1) for SISO, (i, i + N/2) for MIMO.
-  template <typename From>
-  __device__ float2 load_pair(const From* v, int pair) const {
-    const From* first = v + (s.is_mimo ? pair : 2 * pair);
-    return {static_cast<float>(first[0]), static_cast<float>(first[s.is_mimo ? s.N / 2 : 1])};
-  }
-  __device__ void store_pair(float* v, int pair, float2 value) const {
-    if (s.is_mimo) {
-      v[pair] = value.x, v[pair + s.N / 2] = value.y;
-    } else {
-      *reinterpret_cast<float2*>(v + 2 * pair) = value;
-    }
-  }
-
-  /// A pair of all ranks before its rotation.
+  /// A pair of all ranks before its rotation. Elements that turn together are (2i, 2i + 1) for SISO and (i, i
+  /// + N/2) for MIMO.
   struct PairInput {
-    float2 raw[kRanks], bias[kRanks], gain;
+    Values<T, 2> raw[kRanks];
+    Values<float, 2> bias[kRanks], gain;
     float theta, angle;
   };
-  __device__ PairInput load_inputs(int pair) const {
-    PairInput in{};
-    if (pair >= s.N / 2) return in;
+  template <typename From>
+  __device__ Values<From, 2> load_pair(const From* v, int pair) const {
+    if (s.is_mimo) return {v[pair], v[pair + s.N / 2]};
+    if constexpr (Head::kPublished) return Values<From, 2>::load(v + 2 * pair);
+    return {v[2 * pair], v[2 * pair + 1]};
+  }
+  __device__ PairInput load_inputs(int any_pair) const {
+    const int pair = Head::kPublished ? any_pair : min(any_pair, s.N / 2 - 1);
+    const int angle = max(0, min(pair, a.shape.angles - 1));
     const T* raw = vectors();
     const float* bias = (is_query ? a.w.C_bias : a.w.B_bias) + head * s.R * s.N;
+    PairInput in{};
     in.gain = load_pair(is_query ? a.w.C_norm : a.w.B_norm, pair);
 #pragma unroll
     for (int r = 0; r < kRanks; ++r) {
@@ -234,23 +199,73 @@ struct HeadStep {
       in.raw[r] = load_pair(raw + r * a.groups * s.N, pair);
       in.bias[r] = load_pair(bias + r * s.N, pair);
     }
-    if (pair < a.shape.angles)
-      in.theta = __ldcs(state.theta() + pair), in.angle = dynamics_row[3 * a.shape.heads + pair];
+    in.theta = __ldcs(state.theta() + angle);
+    in.angle = dynamics_row[3 * a.shape.heads + angle];
     return in;
   }
 
+  /// A column of x, or of z and what goes with it.
+  struct ColumnInput {
+    T value;
+    float mimo_z[kRanks], mimo_o[kRanks], gain;
+  };
+  __device__ ColumnInput load_column(int any_p) const {
+    const int p = Head::kPublished ? any_p : min(any_p, s.P - 1);
+    ColumnInput in{};
+    in.value = projected[(is_query ? 0 : a.shape.heads * s.P) + head * s.P + p];
+    if (!is_query) return in;
+    in.gain = a.w.norm == nullptr ? 1.0f : a.w.norm[head * s.P + p];
+#pragma unroll
+    for (int r = 0; r < kRanks; ++r) {
+      if (r >= s.R) break;
+      const int at = (head * s.R + r) * s.P + p;
+      in.mimo_z[r] = s.is_mimo ? a.w.mimo_z[at] : 1.0f;
+      in.mimo_o[r] = s.is_mimo ? a.w.mimo_o[at] : 1.0f;
+    }
+    return in;
+  }
+
+  struct DynamicsInput {
+    float dd_dt, dd_A, trap, dt_bias;
+  };
+  __device__ DynamicsInput load_dynamics() const {
+    const float* row = dynamics_row + head;
+    return {row[0], row[a.shape.heads], row[2 * a.shape.heads], a.w.dt_bias[head]};
+  }
+
+  /// A lane's part of each rank's vector.
+  struct VectorInput {
+    Values<T, 4> of[kRanks];
+  };
+  __device__ VectorInput load_vectors() const {
+    VectorInput in{};
+    if constexpr (Head::kPublished) {
+#pragma unroll
+      for (int r = 0; r < kRanks; ++r)
+        in.of[r] = Values<T, 4>::load(vectors() + r * a.groups * s.N + 4 * lane);
+    }
+    return in;
+  }
+
+  /// Steps 1 and 2.
+  __device__ Dynamics dynamics(const DynamicsInput& in) const {
+    const float dt = softplus(in.dd_dt + in.dt_bias), lambda = sigmoid(in.trap);
+    const float heavy = in.dd_A >= 0 ? 1 + in.dd_A : __fdividef(1.0f, 1 - in.dd_A);
+    const float activated = a.softplus_A ? softplus(in.dd_A) : heavy;
+    return {expf(-fmaxf(activated, a.A_floor) * dt), lambda * dt, (1 - lambda) * dt, dt};
+  }
+
   /// Step 3's scale of each rank's vector.
-  __device__ void norms(float (&scale)[kRanks]) const {
-    const T* vector = vectors();
+  __device__ void norms(const VectorInput& in, float (&scale)[kRanks]) const {
     float squares[kRanks] = {};
 #pragma unroll
     for (int r = 0; r < kRanks; ++r) {
       if (r >= s.R) break;
-      const T* v = vector + r * a.groups * s.N;
       if constexpr (Head::kPublished) {
-        const float4 four = load_four(v + 4 * lane);
-        squares[r] = sum(four * four);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) squares[r] = fmaf(in.of[r][i], in.of[r][i], squares[r]);
       } else {
+        const T* v = vectors() + r * a.groups * s.N;
         each_of(lane, kLanes, s.N, [&](int n) {
           squares[r] = fmaf(static_cast<float>(v[n]), static_cast<float>(v[n]), squares[r]);
         });
@@ -277,27 +292,56 @@ struct HeadStep {
     return by;
   }
 
-  /// Steps 1 to 5: the new token into its slot, q, z and the slots' weights.
+  __device__ void store_pair(float* v, int pair, float2 value) const {
+    if (s.is_mimo) {
+      v[pair] = value.x, v[pair + s.N / 2] = value.y;
+    } else {
+      *reinterpret_cast<float2*>(v + 2 * pair) = value;
+    }
+  }
+  /// Steps 3 to 5 for a pair of all ranks, to `rows` [R, N'].
+  __device__ void rotate(int pair, const PairInput& in, const float (&scale)[kRanks], float dt,
+                         float* rows) const {
+    const float2 by = turn(pair, in, dt);
+#pragma unroll
+    for (int r = 0; r < kRanks; ++r) {
+      if (r >= s.R) break;
+      const float x = fmaf(in.raw[r][0] * scale[r], in.gain[0], in.bias[r][0]);
+      const float y = fmaf(in.raw[r][1] * scale[r], in.gain[1], in.bias[r][1]);
+      store_pair(rows + r * s.wide_n, pair, {x * by.x - y * by.y, x * by.y + y * by.x});
+    }
+  }
+
+  /// x into the new token; z, norm's gain, mimo_z and mimo_o into what step 9 multiplies y of each rank with.
+  __device__ void store_column(int p, const ColumnInput& in) const {
+    const float value = p < s.P ? static_cast<float>(in.value) : 0.0f;
+    if (!is_query) {
+      fresh()[s.R * s.wide_n + p] = value;
+      return;
+    }
+#pragma unroll
+    for (int r = 0; r < kRanks; ++r) {
+      if (r >= s.R) break;
+      const float z = value * in.mimo_z[r];
+      shared[a.shared.gate + r * s.wide_p + p] = z * sigmoid(z) * in.gain * in.mimo_o[r];
+    }
+  }
+
+  /// Steps 1 to 5: the new token into its slot, q, the gate and the slots' weights.
   __device__ void prepare() const {
-    float column = load_column(index);
-    PairInput in = load_inputs(index);
     const bool weighs = warp == warps - 1;
-    const SlotDynamics slots(state, weighs ? tail : 0);
+    ColumnInput column = load_column(index);
+    PairInput pairs = load_inputs(index);
+    const VectorInput vectors = load_vectors();
+    const DynamicsInput steering = load_dynamics();
+    const SlotDynamics slots(state);
     float scale[kRanks];
-    norms(scale);
-    Dynamics now{};
-    if (weighs || index - lane < a.shape.angles) now = dynamics();
+    norms(vectors, scale);
+    const Dynamics now = dynamics(steering);
     float* const rows = is_query ? shared + a.shared.q : fresh();
     each_of(index, stride, s.N / 2, [&](int pair) {
-      const float2 by = turn(pair, in, now.dt);
-#pragma unroll
-      for (int r = 0; r < kRanks; ++r) {
-        if (r >= s.R) break;
-        const float x = fmaf(in.raw[r].x * scale[r], in.gain.x, in.bias[r].x);
-        const float y = fmaf(in.raw[r].y * scale[r], in.gain.y, in.bias[r].y);
-        store_pair(rows + r * s.wide_n, pair, {x * by.x - y * by.y, x * by.y + y * by.x});
-      }
-      if (pair + stride < s.N / 2) in = load_inputs(pair + stride);
+      rotate(pair, pairs, scale, now.dt, rows);
+      if (pair + stride < s.N / 2) pairs = load_inputs(pair + stride);
     });
     each_of(index, stride, s.wide_p, [&](int p) {
       store_column(p, column);
@@ -448,11 +492,8 @@ __global__ void __launch_bounds__(Head::kThreads, Head::kBlocks)
     step_kernel(const __grid_constant__ StepArgs<T> a) {
   extern __shared__ __align__(16) float memory[];
   const HeadStep<T, Head> step{a, memory};
-  step.begin();
-  __pipeline_commit();
   Tile<Head> tile(step.s, memory);
-  if (!tile.empty()) tile.begin_load(step.state.h());
-  __pipeline_commit();
+  step.begin(tile);
   wait_for_products();
   step.prepare();
   __pipeline_wait_prior(1);
@@ -498,7 +539,8 @@ void launch(StepArgs<T> args, bool overlap, cudaStream_t stream) {
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(args.shape.heads), static_cast<unsigned>(args.sessions.batch));
+  config.gridDim = dim3(static_cast<unsigned>(args.shape.heads / args.groups),
+                        static_cast<unsigned>(args.groups), static_cast<unsigned>(args.sessions.batch));
   config.blockDim = dim3(static_cast<unsigned>(block_threads(head)));
   config.dynamicSmemBytes = static_cast<std::size_t>(bytes);
   config.stream = stream;
@@ -528,7 +570,6 @@ void step_heads(const Mamba3Config& config, const Mamba3Layout& layout, const Ma
                          .row = static_cast<int>(config.in_rows()),
                          .dynamics_row = static_cast<int>(config.dynamics_rows()),
                          .groups = static_cast<int>(config.ngroups),
-                         .heads_of_group = static_cast<int>(layout.heads / config.ngroups),
                          .fold_every = static_cast<int>(layout.fold_every()),
                          .A_floor = static_cast<float>(config.A_floor),
                          .is_mimo = config.is_mimo,
