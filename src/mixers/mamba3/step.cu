@@ -14,10 +14,10 @@
 namespace mamba3::cuda {
 namespace {
 
-/// A block's shared memory, offsets in floats. In front of it a published head has h [N, P'] and its slots.
+/// A block's shared memory, offsets in floats. A published head has h [N, P'] at its start.
 struct StepShared {
-  int slots = 0;    // slots that come to shared memory
-  int fresh = 0;    // [token]  the new token's k and x
+  int slots = 0;    // old slots that come to shared memory
+  int tokens = 0;   // [slots + 1, token]  the slots' k and x, the new token's behind the old ones
   int q = 0;        // [kRanks, N'], those of ranks that do not exist are zeros
   int partial = 0;  // [groups of rows, P'], or with norm [groups of rows, kRanks, P']
   int score = 0;    // [slots, R, kRanks]
@@ -35,8 +35,8 @@ struct StepShared {
       part = size;
       size += (count + 3) / 4 * 4;
     };
-    if (Head::kPublished) slots = fold_every, size = s.N * s.wide_p + slots * s.token;
-    take(fresh, s.token);
+    if (Head::kPublished) slots = fold_every, size = s.N * s.wide_p;
+    take(tokens, (slots + 1) * s.token);
     take(q, Head::kRanks * s.wide_n);
     take(partial, row_groups(s) * (is_normed ? Head::kRanks : 1) * s.wide_p);
     take(score, shape.slots * s.R * Head::kRanks);
@@ -135,6 +135,7 @@ struct HeadStep {
   const int tail = a.sessions.tails[session], last = tail + 1;
   const bool folds = ((static_cast<int>(a.sessions.positions[session]) + 1) & (a.fold_every - 1)) == 0;
   const HeadState state{a.shape, a.sessions.states[session] + a.offset, head};
+  float *const stored = state.token(0), *const staged = shared + a.shared.tokens;
   const float D = a.w.D[head];
   const T* const projected = a.projected + static_cast<std::int64_t>(session) * a.row;
   const float* const dynamics_row = a.dynamics + static_cast<std::int64_t>(session) * a.dynamics_row;
@@ -142,27 +143,25 @@ struct HeadStep {
   /// k [R, N'] and x [P'] of a slot. A session that only steps has all of them in shared memory; those of a
   /// longer tail, left by a prefill, stay where they are.
   __device__ const float* token_at(int slot) const {
-    if (slot == last) return fresh();
-    return slot < a.shared.slots ? shared + s.N * s.wide_p + slot * s.token : state.token(slot);
+    const bool is_stored = slot >= a.shared.slots && slot < last;
+    return (is_stored ? stored : staged) + (is_stored ? slot : min(slot, a.shared.slots)) * s.token;
   }
   __device__ const float* x_at(int slot) const { return token_at(slot) + s.R * s.wide_n; }
-  __device__ float* fresh() const { return shared + a.shared.fresh; }
+  __device__ float* fresh() const { return staged + min(last, a.shared.slots) * s.token; }
 
-  /// What needs no product, on its way: first the slots, then h, and what there is of parameters.
+  /// What needs no product, on its way: first the old slots, then h, and what there is of parameters.
   __device__ void begin(Tile<Head>& tile) const {
     if constexpr (Head::kPublished) {
-      float* const slots = shared + s.N * s.wide_p;
       each_of(4 * thread, 4 * threads, min(last, a.shared.slots) * s.token,
-              [&](int i) { stage_state(slots + i, state.token(0) + i); });
+              [&](int i) { stage_state(staged + i, stored + i); });
+      __pipeline_commit();
+      tile.begin_load(state.h());
     }
-    __pipeline_commit();
-    if (!tile.empty()) tile.begin_load(state.h());
     if (s.is_mimo) {
       stage_rows(shared + a.shared.mimo_x, a.w.mimo_x + head * s.R * s.P, s.R, s.P, s.wide_p, threads);
     }
     __pipeline_commit();
     prefetch((is_query ? a.w.C_bias : a.w.B_bias) + head * s.R * s.N, s.R * s.N, threads);
-    prefetch(state.theta(), a.shape.angles, threads);
   }
 
   /// B or C of the head's group, [R, N] with G N elements between ranks.
@@ -186,9 +185,11 @@ struct HeadStep {
     if constexpr (Head::kPublished) return Values<From, 2>::load(v + 2 * pair);
     return {v[2 * pair], v[2 * pair + 1]};
   }
-  __device__ PairInput load_inputs(int any_pair) const {
+  /// Pairs beyond S have no angle; theirs is that of another.
+  __device__ int angle_of(int pair) const { return max(0, min(pair, a.shape.angles - 1)); }
+  __device__ float load_theta(int pair) const { return __ldcs(state.theta() + angle_of(pair)); }
+  __device__ PairInput load_inputs(int any_pair, float theta) const {
     const int pair = Head::kPublished ? any_pair : min(any_pair, s.N / 2 - 1);
-    const int angle = max(0, min(pair, a.shape.angles - 1));
     const T* raw = vectors();
     const float* bias = (is_query ? a.w.C_bias : a.w.B_bias) + head * s.R * s.N;
     PairInput in{};
@@ -199,8 +200,8 @@ struct HeadStep {
       in.raw[r] = load_pair(raw + r * a.groups * s.N, pair);
       in.bias[r] = load_pair(bias + r * s.N, pair);
     }
-    in.theta = __ldcs(state.theta() + angle);
-    in.angle = dynamics_row[3 * a.shape.heads + angle];
+    in.theta = theta;
+    in.angle = dynamics_row[3 * a.shape.heads + angle_of(pair)];
     return in;
   }
 
@@ -328,20 +329,19 @@ struct HeadStep {
   }
 
   /// Steps 1 to 5: the new token into its slot, q, the gate and the slots' weights.
-  __device__ void prepare() const {
+  __device__ void prepare(const SlotDynamics& slots, float theta) const {
     const bool weighs = warp == warps - 1;
     ColumnInput column = load_column(index);
-    PairInput pairs = load_inputs(index);
+    PairInput pairs = load_inputs(index, theta);
     const VectorInput vectors = load_vectors();
     const DynamicsInput steering = load_dynamics();
-    const SlotDynamics slots(state);
     float scale[kRanks];
     norms(vectors, scale);
     const Dynamics now = dynamics(steering);
     float* const rows = is_query ? shared + a.shared.q : fresh();
     each_of(index, stride, s.N / 2, [&](int pair) {
       rotate(pair, pairs, scale, now.dt, rows);
-      if (pair + stride < s.N / 2) pairs = load_inputs(pair + stride);
+      if (pair + stride < s.N / 2) pairs = load_inputs(pair + stride, load_theta(pair + stride));
     });
     each_of(index, stride, s.wide_p, [&](int p) {
       store_column(p, column);
@@ -493,9 +493,12 @@ __global__ void __launch_bounds__(Head::kThreads, Head::kBlocks)
   extern __shared__ __align__(16) float memory[];
   const HeadStep<T, Head> step{a, memory};
   Tile<Head> tile(step.s, memory);
+  const SlotDynamics slots(step.state);
+  const float theta = step.load_theta(step.index);
   step.begin(tile);
   wait_for_products();
-  step.prepare();
+  step.prepare(slots, theta);
+  if (!Head::kPublished && !tile.empty()) tile.begin_load(step.state.h());
   __pipeline_wait_prior(1);
   __syncthreads();
 
