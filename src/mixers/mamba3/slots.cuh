@@ -163,6 +163,13 @@ __device__ inline void stage_state(float* to, const float* from) {
                : "memory");
 }
 
+/// Asks for `count` floats in the second-level cache.
+__device__ inline void prefetch(const float* v, int count, int threads) {
+  constexpr int kLine = 128 / sizeof(float);
+  each_of(kLine * static_cast<int>(threadIdx.x), kLine * threads, count,
+          [&](int i) { asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(v + i))); });
+}
+
 /// Begins to copy rows [rows, count] into shared memory, [rows, width] with zeros at each row's end.
 __device__ inline void stage_rows(float* to, const float* from, int rows, int count, int width, int threads) {
   each_of(static_cast<int>(threadIdx.x), threads, rows * width, [&](int i) {
@@ -220,24 +227,28 @@ struct Tile {
     }
   }
 
-  /// The state after the last slot, to memory: h = decay h + sum over slots and ranks of weight k v.
-  /// token_at(slot) gives k [R, N'] and x [P'] of a slot; mimo_x [R, P'].
-  template <typename TokenAt>
-  __device__ void fold(float decay, int slots, const float* weight, const float* mimo_x,
-                       const TokenAt& token_at, float* h) const {
-    float4 rows[kTileRows];
+  using Rows = float4[kTileRows];
+
+  /// The state's first part, after the tail: decay h.
+  __device__ void decayed(float decay, Rows& rows) const {
 #pragma unroll
     for (int i = 0; i < kTileRows; ++i) rows[i] = decay * (*this)[i];
+  }
+  /// The rest: weight k v of the tokens [begin, end), each k [R, N'] and x [P']; mimo_x [R, P'].
+  __device__ void add_tokens(const float* tokens, int begin, int end, const float* weight,
+                             const float* mimo_x, Rows& rows) const {
 #pragma unroll 1
-    for (int slot = 0; slot < slots; ++slot) {
-      const float* k = token_at(slot);
-      const float4 x = weight[slot] * load4(k + s.R * s.wide_n + column);
+    for (int i = begin; i < end; ++i) {
+      const float* k = tokens + i * s.token;
+      const float4 x = weight[i] * load4(k + s.R * s.wide_n + column);
 #pragma unroll 1
       for (int r = 0; r < s.R; ++r) {
         const float4 v = s.is_mimo ? x * load4(mimo_x + r * s.wide_p + column) : x;
-        each_row(k + r * s.wide_n, [&](int i, float k_n) { add_scaled(rows[i], k_n, v); });
+        each_row(k + r * s.wide_n, [&](int n, float k_n) { add_scaled(rows[n], k_n, v); });
       }
     }
+  }
+  __device__ void store(const Rows& rows, float* h) const {
 #pragma unroll
     for (int i = 0; i < kTileRows; ++i) {
       if (has(i)) __stcs(reinterpret_cast<float4*>(h + at(i)), rows[i]);
@@ -265,7 +276,8 @@ struct SlotDynamics {
 
   /// What slots 0 to tail give to the state after them and a `last` token: the decay on the way times lambda
   /// dt of the slot's own token (in slot 0 that lies in the checkpoint already) and (1 - lambda) dt of the
-  /// one behind it. weight [tail + 2]; returns the decay of the checkpoint, in lane 0.
+  /// one behind it. weight [tail + 1]; returns the decay of the checkpoint, in lane 0. The last token's own
+  /// weight is last.own.
   __device__ float weigh(int tail, const Dynamics& last, float* weight) const {
     const int slot = static_cast<int>(threadIdx.x % kLanes);
     float reach = slot < tail ? alpha : slot == tail ? last.alpha : 1.0f;
@@ -275,7 +287,6 @@ struct SlotDynamics {
       if (slot + step < kLanes) reach *= further;
     }
     if (slot <= tail) weight[slot] = reach * ((slot > 0 ? own : 0) + (slot == tail ? last.before : before));
-    if (slot == 0) weight[tail + 1] = last.own;
     return reach;
   }
 };

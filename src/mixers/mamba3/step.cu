@@ -16,15 +16,15 @@ namespace {
 
 /// A block's shared memory, offsets in floats. A published head has h [N, P'] at its start.
 struct StepShared {
-  int slots = 0;    // old slots that come to shared memory
-  int tokens = 0;   // [slots + 1, token]  the slots' k and x, the new token's behind the old ones
+  int tokens = 0;  // [1 + old, token]  k and x: the new token's, then those of the first `old` slots
+  int old = 0;
   int q = 0;        // [kRanks, N'], those of ranks that do not exist are zeros
   int partial = 0;  // [groups of rows, P'], or with norm [groups of rows, kRanks, P']
-  int score = 0;    // [slots, R, kRanks]
+  int score = 0;    // [1 + slots, R, kRanks], by place: 0 is the new token's, 1 + i slot i's
   int gate = 0;     // [R, P']
   int mimo_x = 0;   // [R, P']
   int theta = 0;    // [S]
-  int weight = 0;   // [slots]
+  int weight = 0;   // [1 + slots], by place
   int decay = 0;    // [1]
   int size = 0;
 
@@ -35,15 +35,15 @@ struct StepShared {
       part = size;
       size += (count + 3) / 4 * 4;
     };
-    if (Head::kPublished) slots = fold_every, size = s.N * s.wide_p;
-    take(tokens, (slots + 1) * s.token);
+    if (Head::kPublished) old = fold_every, size = s.N * s.wide_p;
+    take(tokens, (1 + old) * s.token);
     take(q, Head::kRanks * s.wide_n);
     take(partial, row_groups(s) * (is_normed ? Head::kRanks : 1) * s.wide_p);
-    take(score, shape.slots * s.R * Head::kRanks);
+    take(score, (1 + shape.slots) * s.R * Head::kRanks);
     take(gate, s.R * s.wide_p);
     take(mimo_x, s.is_mimo ? s.R * s.wide_p : 0);
     take(theta, shape.angles);
-    take(weight, shape.slots), take(decay, 1);
+    take(weight, 1 + shape.slots), take(decay, 1);
   }
 };
 
@@ -111,12 +111,6 @@ __device__ void wait_for_products() {
 #endif
 }
 
-__device__ void prefetch(const float* v, int count, int threads) {
-  constexpr int kLine = 128 / sizeof(float);
-  each_of(kLine * static_cast<int>(threadIdx.x), kLine * threads, count,
-          [&](int i) { asm volatile("prefetch.global.L2 [%0];" ::"l"(v + i)); });
-}
-
 /// One head of one session. Even warps make k and hold x, odd ones make q and hold z: `index` is a thread's
 /// first pair of elements and its first column, `stride` the distance to its next ones.
 template <typename T, typename Head>
@@ -135,25 +129,25 @@ struct HeadStep {
   const int tail = a.sessions.tails[session], last = tail + 1;
   const bool folds = ((static_cast<int>(a.sessions.positions[session]) + 1) & (a.fold_every - 1)) == 0;
   const HeadState state{a.shape, a.sessions.states[session] + a.offset, head};
-  float *const stored = state.token(0), *const staged = shared + a.shared.tokens;
+  float *const tokens = shared + a.shared.tokens, *const fresh = tokens;
   const float D = a.w.D[head];
   const T* const projected = a.projected + static_cast<std::int64_t>(session) * a.row;
   const float* const dynamics_row = a.dynamics + static_cast<std::int64_t>(session) * a.dynamics_row;
 
-  /// k [R, N'] and x [P'] of a slot. A session that only steps has all of them in shared memory; those of a
-  /// longer tail, left by a prefill, stay where they are.
-  __device__ const float* token_at(int slot) const {
-    const bool is_stored = slot >= a.shared.slots && slot < last;
-    return (is_stored ? stored : staged) + (is_stored ? slot : min(slot, a.shared.slots)) * s.token;
+  /// visit(tokens, begin, end) for the places [begin, end), whose k [R, N'] and x [P'] lie at tokens + place
+  /// * token. A session that only steps has all of them in shared memory; slots of a longer tail, left by a
+  /// prefill, stay where they are.
+  template <typename Visit>
+  __device__ void each_part(const Visit& visit) const {
+    visit(tokens, 0, 1 + min(last, a.shared.old));
+    if (last > a.shared.old) visit(state.token(0) - s.token, 1 + a.shared.old, 1 + last);
   }
-  __device__ const float* x_at(int slot) const { return token_at(slot) + s.R * s.wide_n; }
-  __device__ float* fresh() const { return staged + min(last, a.shared.slots) * s.token; }
 
   /// What needs no product, on its way: first the old slots, then h, and what there is of parameters.
   __device__ void begin(Tile<Head>& tile) const {
     if constexpr (Head::kPublished) {
-      each_of(4 * thread, 4 * threads, min(last, a.shared.slots) * s.token,
-              [&](int i) { stage_state(staged + i, stored + i); });
+      each_of(4 * thread, 4 * threads, min(last, a.shared.old) * s.token,
+              [&](int i) { stage_state(tokens + s.token + i, state.token(0) + i); });
       __pipeline_commit();
       tile.begin_load(state.h());
     }
@@ -317,7 +311,7 @@ struct HeadStep {
   __device__ void store_column(int p, const ColumnInput& in) const {
     const float value = p < s.P ? static_cast<float>(in.value) : 0.0f;
     if (!is_query) {
-      fresh()[s.R * s.wide_n + p] = value;
+      fresh[s.R * s.wide_n + p] = value;
       return;
     }
 #pragma unroll
@@ -338,7 +332,7 @@ struct HeadStep {
     float scale[kRanks];
     norms(vectors, scale);
     const Dynamics now = dynamics(steering);
-    float* const rows = is_query ? shared + a.shared.q : fresh();
+    float* const rows = is_query ? shared + a.shared.q : fresh;
     each_of(index, stride, s.N / 2, [&](int pair) {
       rotate(pair, pairs, scale, now.dt, rows);
       if (pair + stride < s.N / 2) pairs = load_inputs(pair + stride, load_theta(pair + stride));
@@ -362,8 +356,10 @@ struct HeadStep {
 
   /// What the token does to the state, into the tail, and the slots' weights, by one warp.
   __device__ void weigh(const SlotDynamics& slots, const Dynamics& now) const {
-    const float decay = slots.weigh(tail, now, shared + a.shared.weight);
+    float* const weight = shared + a.shared.weight;
+    const float decay = slots.weigh(tail, now, weight + 1);
     if (lane != 0) return;
+    weight[0] = now.own;
     shared[a.shared.decay] = decay;
     state.alpha()[tail] = now.alpha, state.own()[tail] = now.own;
     state.before()[tail] = now.before, state.dt()[tail] = now.dt;
@@ -374,57 +370,57 @@ struct HeadStep {
     float of[kRanks];
   };
 
-  /// score[slot, i, r] = weight q[r] k[slot, i]: a warp takes a few keys at once and so shares their
-  /// shuffles.
-  __device__ void score() const {
+  /// score[place, i, r] = weight q[r] k[place, i], and D for the new token's own rank: a warp takes a few
+  /// keys at once and so shares their shuffles.
+  __device__ void score(const float* tokens, int begin, int end) const {
     constexpr int kKeys = kRanks == 1 ? 4 : 2;
     constexpr int kLanesOfSum = kLanes / (kKeys * kRanks);
-    const float *q = shared + a.shared.q, *weight = shared + a.shared.weight;
-    const int keys = (last + 1) * s.R;
-    for (int first = warp * kKeys; first < keys; first += warps * kKeys) {
+    const float* q = shared + a.shared.q;
+    const int keys = end * s.R;
+    for (int first = begin * s.R + warp * kKeys; first < keys; first += warps * kKeys) {
       float sums[kKeys * kRanks] = {};
 #pragma unroll
-      for (int begin = 0; begin < s.wide_n; begin += 4 * kLanes) {
-        const int n = begin + 4 * lane;
+      for (int from = 0; from < s.wide_n; from += 4 * kLanes) {
+        const int n = from + 4 * lane;
         if (n >= s.wide_n) break;
         float4 query[kRanks];
 #pragma unroll
         for (int r = 0; r < kRanks; ++r) query[r] = load4(q + r * s.wide_n + n);
 #pragma unroll
         for (int i = 0; i < kKeys; ++i) {
-          const int key = min(first + i, keys - 1), slot = key / s.R;
-          const float4 k = load4(token_at(slot) + (key - slot * s.R) * s.wide_n + n);
+          const int key = min(first + i, keys - 1), place = key / s.R;
+          const float4 k = load4(tokens + place * s.token + (key - place * s.R) * s.wide_n + n);
 #pragma unroll
           for (int r = 0; r < kRanks; ++r) sums[i * kRanks + r] += sum(query[r] * k);
         }
       }
       const float total = warp_sums(sums);
-      const int key = first + lane / kLanesOfSum / kRanks, slot = key / s.R, r = lane / kLanesOfSum % kRanks;
+      const int key = first + lane / kLanesOfSum / kRanks, place = key / s.R, r = lane / kLanesOfSum % kRanks;
       if (lane % kLanesOfSum == 0 && key < keys) {
-        const bool is_own = slot == last && key - slot * s.R == r;
-        shared[a.shared.score + key * kRanks + r] = fmaf(weight[slot], total, is_own ? D : 0.0f);
+        shared[a.shared.score + key * kRanks + r] =
+            fmaf(shared[a.shared.weight + place], total, key == r ? D : 0.0f);
       }
     }
   }
 
-  /// y of the tile's rows, [kRanks] of four columns: sum_n q[r, n] h[n, p].
+  /// y of the tile's rows, [kRanks] of four columns: decay sum_n q[r, n] h[n, p].
   __device__ void read_out(const Tile<Head>& tile, float4 (&y)[kRanks]) const {
+    const float decay = shared[a.shared.decay];
 #pragma unroll
     for (int r = 0; r < kRanks; ++r) {
       y[r] = {0, 0, 0, 0};
       tile.each_row(shared + a.shared.q + r * s.wide_n,
                     [&](int i, float q) { add_scaled(y[r], q, tile[i]); });
+      y[r] = decay * y[r];
     }
   }
 
-  /// The checkpoint's decay and the slots that fall to this group of rows: sum of score v.
-  __device__ void add_slots(const Tile<Head>& tile, float4 (&y)[kRanks]) const {
-    const float decay = shared[a.shared.decay];
-#pragma unroll
-    for (int r = 0; r < kRanks; ++r) y[r] = decay * y[r];
-    for (int slot = tile.group; slot <= last; slot += row_groups(s)) {
-      const float4 x = load4(x_at(slot) + tile.column);
-      const auto* scores = reinterpret_cast<const Scores*>(shared + a.shared.score) + slot * s.R;
+  /// Adds the tokens that fall to this group of rows: sum of score v.
+  __device__ void add_tokens(const Tile<Head>& tile, const float* tokens, int begin, int end,
+                             float4 (&y)[kRanks]) const {
+    for (int place = begin + tile.group; place < end; place += row_groups(s)) {
+      const float4 x = load4(tokens + place * s.token + s.R * s.wide_n + tile.column);
+      const auto* scores = reinterpret_cast<const Scores*>(shared + a.shared.score) + place * s.R;
       for (int i = 0; i < s.R; ++i) {
         const float4 v = s.is_mimo ? x * load4(shared + a.shared.mimo_x + i * s.wide_p + tile.column) : x;
         const Scores mine = scores[i];
@@ -432,6 +428,16 @@ struct HeadStep {
         for (int r = 0; r < kRanks; ++r) add_scaled(y[r], mine.of[r], v);
       }
     }
+  }
+
+  /// The tail and the new token go into the checkpoint.
+  __device__ void fold(const Tile<Head>& tile) const {
+    typename Tile<Head>::Rows rows;
+    tile.decayed(shared[a.shared.decay], rows);
+    each_part([&](const float* tokens, int begin, int end) {
+      tile.add_tokens(tokens, begin, end, shared + a.shared.weight, shared + a.shared.mimo_x, rows);
+    });
+    tile.store(rows, state.h());
   }
 
   /// Step 9 for a group's sums. Without norm the gate and the sum over ranks come before the sum over groups;
@@ -477,7 +483,7 @@ struct HeadStep {
   /// The token and its angles into the state, by the last threads: the first ones have the output.
   __device__ void store_token() const {
     const int from_last = threads - 1 - thread;
-    float *slot = state.token(folds ? 0 : last), *mine = fresh();
+    float *slot = state.token(folds ? 0 : last), *mine = fresh;
     each_of(4 * from_last, 4 * threads, s.token, [&](int i) { store4(slot + i, load4(mine + i)); });
     each_of(from_last, threads, a.shape.angles, [&](int i) {
       const float theta = shared[a.shared.theta + i];
@@ -502,14 +508,15 @@ __global__ void __launch_bounds__(Head::kThreads, Head::kBlocks)
   __pipeline_wait_prior(1);
   __syncthreads();
 
-  step.score();
+  step.each_part([&](const float* tokens, int begin, int end) { step.score(tokens, begin, end); });
   __pipeline_wait_prior(0);
   float4 y[Head::kRanks];
   if (!tile.empty()) step.read_out(tile, y);
   __syncthreads();
 
   if (!tile.empty()) {
-    step.add_slots(tile, y);
+    step.each_part(
+        [&](const float* tokens, int begin, int end) { step.add_tokens(tile, tokens, begin, end, y); });
     step.store_partial(tile, y);
   }
   __syncthreads();
@@ -521,11 +528,7 @@ __global__ void __launch_bounds__(Head::kThreads, Head::kBlocks)
     __syncthreads();
     step.store_out(step.s.R);
   }
-  if (step.folds && !tile.empty()) {
-    tile.fold(
-        memory[a.shared.decay], step.last + 1, memory + a.shared.weight, memory + a.shared.mimo_x,
-        [&](int slot) { return step.token_at(slot); }, step.state.h());
-  }
+  if (step.folds && !tile.empty()) step.fold(tile);
   if (!Head::kPublished) __syncthreads();  // the token may take the place of slot 0
   step.store_token();
 }
