@@ -188,20 +188,23 @@ __device__ inline void stage_rows(float* to, const float* from, int rows, int co
 template <typename Head>
 struct Tile {
   const Head& s;
-  float* const staged;           // [N, P'] in shared memory
-  const int group, row, column;  // the first row and column; rows of a group lie in one piece
+  float* const staged;      // [N, P'] in shared memory
+  const int group, column;  // its group of rows and its first column
   float4 held[Head::kPublished ? 1 : kTileRows];
 
   __device__ Tile(const Head& head, float* shared)
       : s(head),
         staged(shared),
         group(static_cast<int>(threadIdx.x / static_cast<unsigned>(s.wide_p / kTileColumns))),
-        row(group * kTileRows),
         column((static_cast<int>(threadIdx.x) - group * (s.wide_p / kTileColumns)) * kTileColumns) {}
+
+  /// Row i of the share. Groups take four rows at a time in turn, so that a block's accesses sweep over
+  /// memory.
+  __device__ int row(int i) const { return (i / 4 * row_groups(s) + group) * 4 + i % 4; }
   /// Threads beyond the last row have no share.
-  __device__ bool empty() const { return !Head::kPublished && row >= s.N; }
-  __device__ bool has(int i) const { return Head::kPublished || row + i < s.N; }
-  __device__ int at(int i) const { return (row + i) * s.wide_p + column; }
+  __device__ bool empty() const { return !Head::kPublished && group >= row_groups(s); }
+  __device__ bool has(int i) const { return Head::kPublished || row(i) < s.N; }
+  __device__ int at(int i) const { return row(i) * s.wide_p + column; }
 
   __device__ void begin_load(const float* h) {
 #pragma unroll
@@ -222,7 +225,7 @@ struct Tile {
   __device__ void each_row(const float* vector, const Visit& visit) const {
 #pragma unroll
     for (int i = 0; i < kTileRows; i += 4) {
-      const float4 four = load4(vector + row + i);
+      const float4 four = load4(vector + row(i));
       visit(i, four.x), visit(i + 1, four.y), visit(i + 2, four.z), visit(i + 3, four.w);
     }
   }
@@ -262,13 +265,13 @@ struct Dynamics {
   float alpha, own, before, dt;
 };
 
-/// What the tail's tokens do, in one warp, slot by lane: token i is that of slot i + 1. Lanes beyond the tail
-/// hold what happens to lie there.
+/// What the tail's tokens do, in one warp, slot by lane: token i is that of slot i + 1. Lanes beyond the tail hold
+/// the same as its end.
 struct SlotDynamics {
   float alpha, before, own;
 
-  __device__ explicit SlotDynamics(const HeadState& state) {
-    const int slot = static_cast<int>(threadIdx.x % kLanes);
+  __device__ SlotDynamics(const HeadState& state, int tail) {
+    const int slot = min(static_cast<int>(threadIdx.x % kLanes), tail);
     alpha = __ldcs(state.alpha() + slot);
     before = __ldcs(state.before() + slot);
     own = __ldcs(state.own() + slot - 1);

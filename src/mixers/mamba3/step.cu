@@ -499,7 +499,7 @@ __global__ void __launch_bounds__(Head::kThreads, Head::kBlocks)
   extern __shared__ __align__(16) float memory[];
   const HeadStep<T, Head> step{a, memory};
   Tile<Head> tile(step.s, memory);
-  const SlotDynamics slots(step.state);
+  const SlotDynamics slots(step.state, step.tail);
   const float theta = step.load_theta(step.index);
   step.begin(tile);
   wait_for_products();

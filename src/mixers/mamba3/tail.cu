@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(Head::kThreads)
   if (threadIdx.x < kLanes) {
     const int at = tail - 1;
     const Dynamics last{state.alpha()[at], state.own()[at], state.before()[at], state.dt()[at]};
-    const float kept = SlotDynamics(state).weigh(at, last, weight);
+    const float kept = SlotDynamics(state, at).weigh(at, last, weight);
     if (threadIdx.x == 0) weight[tail] = last.own, decay = kept;
   }
   __pipeline_commit();
