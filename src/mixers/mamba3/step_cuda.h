@@ -55,9 +55,9 @@ bool takes_shape(const Mamba3Layout& layout);
 ///   out       [batch, E]          gated, ranks summed: what out_proj takes
 ///
 /// With `overlap` the launch may begin before the kernel in front of it in the stream has ended (programmatic
-/// dependent launch, from compute capability 9.0 on): it reads state and parameters at once, and waits before
-/// it reads `projected` and `dynamics` and before it writes anything. So between two steps of the same layer
-/// there must stand a launch without overlap, as a graph's end is.
+/// dependent launch, from compute capability 9.0 on): it reads sessions, state and parameters at once, and
+/// waits before it reads `projected` and `dynamics` and before it writes anything. So between two steps of
+/// the same layer there must stand a launch without overlap, as a graph's end is.
 template <typename T>
 void step_heads(const Mamba3Config& config, const Mamba3Layout& layout, const Mamba3StepWeights& weights,
                 const Mamba3Sessions& sessions, std::int64_t offset, const T* projected,
