@@ -9,7 +9,7 @@
 
 #include "mixers/mamba3/step_shape.cuh"
 
-namespace mamba3::cuda {
+namespace mamba3::cuda::step {
 
 __device__ inline void add_scaled(float4& sum, float scale, const float4& v) {
   sum.x = fmaf(scale, v.x, sum.x);
@@ -198,4 +198,4 @@ __device__ inline float turned(float theta, float rate, float dt) {
   return t >= kTwoPi ? t - kTwoPi : t;
 }
 
-}  // namespace mamba3::cuda
+}  // namespace mamba3::cuda::step

@@ -13,6 +13,8 @@
 namespace mamba3::cuda {
 namespace {
 
+using namespace step;
+
 /// Waits for the kernel in front, and lets the next one begin with what does not depend on this one.
 __device__ inline void wait_for_products() {
 #if __CUDA_ARCH__ >= 900

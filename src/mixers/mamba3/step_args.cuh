@@ -6,7 +6,7 @@
 #include "mixers/mamba3/step_cuda.h"
 #include "mixers/mamba3/step_shape.cuh"
 
-namespace mamba3::cuda {
+namespace mamba3::cuda::step {
 
 /// A block's shared memory, offsets in floats. A published head has h [N, P'] at its start.
 struct StepShared {
@@ -97,4 +97,4 @@ struct alignas(kCount * sizeof(T)) Values {
   __device__ static Values load(const T* v) { return *reinterpret_cast<const Values*>(v); }
 };
 
-}  // namespace mamba3::cuda
+}  // namespace mamba3::cuda::step

@@ -7,7 +7,7 @@
 #include "mixers/mamba3/slots.cuh"
 #include "mixers/mamba3/step_args.cuh"
 
-namespace mamba3::cuda {
+namespace mamba3::cuda::step {
 
 /// One head of one session. Even warps make k and hold x, odd ones make q and hold z: `index` is a thread's
 /// first pair of elements and its first column, `stride` the distance to its next ones.
@@ -397,4 +397,4 @@ struct HeadStep {
   }
 };
 
-}  // namespace mamba3::cuda
+}  // namespace mamba3::cuda::step

@@ -6,7 +6,7 @@
 
 #include "mixers/mamba3/layout.h"
 
-namespace mamba3::cuda {
+namespace mamba3::cuda::step {
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 inline constexpr int kLanes = 32;
@@ -113,4 +113,4 @@ struct HeadState {
   __device__ float* dt() const { return values + shape.dt + head * shape.wide_c; }
 };
 
-}  // namespace mamba3::cuda
+}  // namespace mamba3::cuda::step

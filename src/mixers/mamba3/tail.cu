@@ -8,6 +8,8 @@
 namespace mamba3::cuda {
 namespace {
 
+using namespace step;
+
 using Head = AnyHead<1>;
 
 /// A block for each head of each session. The slots lie in memory: this runs once for many steps.
