@@ -50,7 +50,7 @@ bool takes_shape(const Mamba3Layout& layout);
 /// tail, and where (position + 1) is a multiple of layout.fold_every() the tail goes into the checkpoint.
 /// Tails and positions stay as they are: see advance().
 ///
-///   projected [batch, 2E + 2RGN]  z, x, B, C as in_proj gives them
+///   projected [batch, 2E + 2RGN]  z, x, B, C as in_proj gives them, on a boundary of 16 bytes
 ///   dynamics  [batch, 3H + S]     dd_dt, dd_A, trap, angle
 ///   out       [batch, E]          gated, ranks summed: what out_proj takes
 ///
