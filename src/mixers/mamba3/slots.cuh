@@ -1,6 +1,5 @@
-// One head of one session inside a block of threads: its shape, its state, its slots (the checkpoint's last
-// token and those of the tail) and a thread's share of the matrix h. Shared by the step and by the folding of
-// a tail.
+// One head of one session inside a block of threads: its slots (the checkpoint's last token and those of the
+// tail) and a thread's share of the matrix h. Shared by the step and by the folding of a tail.
 #pragma once
 
 #include <cuda_pipeline_primitives.h>
@@ -8,114 +7,9 @@
 #include <cstdint>
 #include <numbers>
 
-#include "mixers/mamba3/layout.h"
+#include "mixers/mamba3/step_shape.cuh"
 
-namespace mamba3::cuda {
-
-inline constexpr unsigned kAllLanes = 0xffffffffu;
-inline constexpr int kLanes = 32;
-inline constexpr int kTileRows = 16;
-inline constexpr int kTileColumns = 4;
-
-/// A layout in 32 bits: offsets within a layer's state.
-struct StateShape {
-  int heads, headdim, d_state, rank, angles, wide_n, wide_p, wide_s, wide_c, slots, token;
-  int theta, start, rate, h, tokens, alpha, own, before, dt;
-
-  explicit StateShape(const Mamba3Layout& l)
-      : heads(static_cast<int>(l.heads)),
-        headdim(static_cast<int>(l.headdim)),
-        d_state(static_cast<int>(l.d_state)),
-        rank(static_cast<int>(l.rank)),
-        angles(static_cast<int>(l.angles)),
-        wide_n(static_cast<int>(l.wide_n)),
-        wide_p(static_cast<int>(l.wide_p)),
-        wide_s(static_cast<int>(l.wide_s)),
-        wide_c(static_cast<int>(l.wide_c)),
-        slots(static_cast<int>(1 + l.chunk)),
-        token(static_cast<int>(l.token)),
-        theta(static_cast<int>(l.theta)),
-        start(static_cast<int>(l.start)),
-        rate(static_cast<int>(l.rate)),
-        h(static_cast<int>(l.h)),
-        tokens(static_cast<int>(l.tokens)),
-        alpha(static_cast<int>(l.alpha)),
-        own(static_cast<int>(l.own)),
-        before(static_cast<int>(l.before)),
-        dt(static_cast<int>(l.dt)) {}
-};
-
-/// A head of the published models, SISO (rank 1) or MIMO (rank 4) with N 128 and P 64: what is known when the
-/// kernel is compiled costs neither registers nor instructions. h and the slots of a session that only steps
-/// come to shared memory.
-template <int kRank>
-struct PublishedHead {
-  static constexpr bool kPublished = true;
-  static constexpr int kRanks = kRank;
-  static constexpr int kThreads = 128;
-  static constexpr int kBlocks = kRank == 1 ? 5 : 4;  // that fit on a multiprocessor by their shared memory
-  static constexpr bool is_mimo = kRank > 1;
-  static constexpr int R = kRank, N = 128, P = 64, wide_n = N, wide_p = P, token = R * wide_n + wide_p;
-
-  __host__ __device__ PublishedHead(const StateShape&, bool) {}
-  __device__ static constexpr int threads() { return kThreads; }
-  static bool takes(const Mamba3Layout& l, bool mimo) {
-    return mimo == is_mimo && l.rank == R && l.d_state == N && l.headdim == P;
-  }
-};
-
-/// Any head with N up to 256, P up to 128 and R up to kRank: h comes to registers, and the slots stay in
-/// memory, to keep within 99 KB of shared memory.
-template <int kRank>
-struct AnyHead {
-  static constexpr bool kPublished = false;
-  static constexpr int kRanks = kRank;
-  static constexpr int kThreads = 512;
-  static constexpr int kBlocks = 1;
-  const bool is_mimo;
-  const int R, N, P, wide_n, wide_p, token;
-
-  __host__ __device__ AnyHead(const StateShape& shape, bool mimo)
-      : is_mimo(mimo),
-        R(shape.rank),
-        N(shape.d_state),
-        P(shape.headdim),
-        wide_n(shape.wide_n),
-        wide_p(shape.wide_p),
-        token(shape.token) {}
-  __device__ static int threads() { return static_cast<int>(blockDim.x); }
-};
-
-/// Groups of kTileRows rows of h.
-template <typename Head>
-__host__ __device__ constexpr int row_groups(const Head& s) {
-  return (s.N + kTileRows - 1) / kTileRows;
-}
-
-/// Threads of a block: a tile each for all of h; two warps at least, one for k and one for q.
-template <typename Head>
-int block_threads(const Head& s) {
-  const int warps = (s.wide_p / kTileColumns * row_groups(s) + kLanes - 1) / kLanes;
-  return (warps < 2 ? 2 : warps) * kLanes;
-}
-
-/// One head's part of a state, as Mamba3Head has it.
-struct HeadState {
-  const StateShape& shape;
-  float* const values;
-  const int head;
-
-  __device__ float* theta() const { return values + shape.theta + head * shape.angles; }
-  __device__ float* start() const { return values + shape.start + head * shape.angles; }
-  __device__ float* h() const { return values + shape.h + head * shape.d_state * shape.wide_p; }
-  __device__ float* token(int slot) const {
-    return values + shape.tokens + (head * shape.slots + slot) * shape.token;
-  }
-  __device__ float* alpha() const { return values + shape.alpha + head * shape.wide_c; }
-  __device__ float* own() const { return values + shape.own + head * shape.wide_c; }
-  __device__ float* before() const { return values + shape.before + head * shape.wide_c; }
-  __device__ float* dt() const { return values + shape.dt + head * shape.wide_c; }
-};
+namespace mamba3::cuda::step {
 
 __device__ inline void add_scaled(float4& sum, float scale, const float4& v) {
   sum.x = fmaf(scale, v.x, sum.x);
@@ -163,6 +57,13 @@ __device__ inline void stage_state(float* to, const float* from) {
                : "memory");
 }
 
+/// Asks for `count` floats in the second-level cache.
+__device__ inline void prefetch(const float* v, int count, int threads) {
+  constexpr int kLine = 128 / sizeof(float);
+  each_of(kLine * static_cast<int>(threadIdx.x), kLine * threads, count,
+          [&](int i) { asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(v + i))); });
+}
+
 /// Begins to copy rows [rows, count] into shared memory, [rows, width] with zeros at each row's end.
 __device__ inline void stage_rows(float* to, const float* from, int rows, int count, int width, int threads) {
   each_of(static_cast<int>(threadIdx.x), threads, rows * width, [&](int i) {
@@ -181,20 +82,23 @@ __device__ inline void stage_rows(float* to, const float* from, int rows, int co
 template <typename Head>
 struct Tile {
   const Head& s;
-  float* const staged;           // [N, P'] in shared memory
-  const int group, row, column;  // the first row and column; rows of a group lie in one piece
+  float* const staged;      // [N, P'] in shared memory
+  const int group, column;  // its group of rows and its first column
   float4 held[Head::kPublished ? 1 : kTileRows];
 
   __device__ Tile(const Head& head, float* shared)
       : s(head),
         staged(shared),
         group(static_cast<int>(threadIdx.x / static_cast<unsigned>(s.wide_p / kTileColumns))),
-        row(group * kTileRows),
         column((static_cast<int>(threadIdx.x) - group * (s.wide_p / kTileColumns)) * kTileColumns) {}
+
+  /// Row i of the share. Groups take four rows at a time in turn, so that a block's accesses sweep over
+  /// memory.
+  __device__ int row(int i) const { return (i / 4 * row_groups(s) + group) * 4 + i % 4; }
   /// Threads beyond the last row have no share.
-  __device__ bool empty() const { return !Head::kPublished && row >= s.N; }
-  __device__ bool has(int i) const { return Head::kPublished || row + i < s.N; }
-  __device__ int at(int i) const { return (row + i) * s.wide_p + column; }
+  __device__ bool empty() const { return !Head::kPublished && group >= row_groups(s); }
+  __device__ bool has(int i) const { return Head::kPublished || row(i) < s.N; }
+  __device__ int at(int i) const { return row(i) * s.wide_p + column; }
 
   __device__ void begin_load(const float* h) {
 #pragma unroll
@@ -215,29 +119,33 @@ struct Tile {
   __device__ void each_row(const float* vector, const Visit& visit) const {
 #pragma unroll
     for (int i = 0; i < kTileRows; i += 4) {
-      const float4 four = load4(vector + row + i);
+      const float4 four = load4(vector + row(i));
       visit(i, four.x), visit(i + 1, four.y), visit(i + 2, four.z), visit(i + 3, four.w);
     }
   }
 
-  /// The state after the last slot, to memory: h = decay h + sum over slots and ranks of weight k v.
-  /// token_at(slot) gives k [R, N'] and x [P'] of a slot; mimo_x [R, P'].
-  template <typename TokenAt>
-  __device__ void fold(float decay, int slots, const float* weight, const float* mimo_x,
-                       const TokenAt& token_at, float* h) const {
-    float4 rows[kTileRows];
+  using Rows = float4[kTileRows];
+
+  /// The state's first part, after the tail: decay h.
+  __device__ void decayed(float decay, Rows& rows) const {
 #pragma unroll
     for (int i = 0; i < kTileRows; ++i) rows[i] = decay * (*this)[i];
+  }
+  /// The rest: weight k v of the tokens [begin, end), each k [R, N'] and x [P']; mimo_x [R, P'].
+  __device__ void add_tokens(const float* tokens, int begin, int end, const float* weight,
+                             const float* mimo_x, Rows& rows) const {
 #pragma unroll 1
-    for (int slot = 0; slot < slots; ++slot) {
-      const float* k = token_at(slot);
-      const float4 x = weight[slot] * load4(k + s.R * s.wide_n + column);
+    for (int i = begin; i < end; ++i) {
+      const float* k = tokens + i * s.token;
+      const float4 x = weight[i] * load4(k + s.R * s.wide_n + column);
 #pragma unroll 1
       for (int r = 0; r < s.R; ++r) {
         const float4 v = s.is_mimo ? x * load4(mimo_x + r * s.wide_p + column) : x;
-        each_row(k + r * s.wide_n, [&](int i, float k_n) { add_scaled(rows[i], k_n, v); });
+        each_row(k + r * s.wide_n, [&](int n, float k_n) { add_scaled(rows[n], k_n, v); });
       }
     }
+  }
+  __device__ void store(const Rows& rows, float* h) const {
 #pragma unroll
     for (int i = 0; i < kTileRows; ++i) {
       if (has(i)) __stcs(reinterpret_cast<float4*>(h + at(i)), rows[i]);
@@ -252,12 +160,12 @@ struct Dynamics {
 };
 
 /// What the tail's tokens do, in one warp, slot by lane: token i is that of slot i + 1. Lanes beyond the tail
-/// hold what happens to lie there.
+/// hold the same as its end.
 struct SlotDynamics {
   float alpha, before, own;
 
-  __device__ explicit SlotDynamics(const HeadState& state) {
-    const int slot = static_cast<int>(threadIdx.x % kLanes);
+  __device__ SlotDynamics(const HeadState& state, int tail) {
+    const int slot = min(static_cast<int>(threadIdx.x % kLanes), tail);
     alpha = __ldcs(state.alpha() + slot);
     before = __ldcs(state.before() + slot);
     own = __ldcs(state.own() + slot - 1);
@@ -265,7 +173,8 @@ struct SlotDynamics {
 
   /// What slots 0 to tail give to the state after them and a `last` token: the decay on the way times lambda
   /// dt of the slot's own token (in slot 0 that lies in the checkpoint already) and (1 - lambda) dt of the
-  /// one behind it. weight [tail + 2]; returns the decay of the checkpoint, in lane 0.
+  /// one behind it. weight [tail + 1]; returns the decay of the checkpoint, in lane 0. The last token's own
+  /// weight is last.own.
   __device__ float weigh(int tail, const Dynamics& last, float* weight) const {
     const int slot = static_cast<int>(threadIdx.x % kLanes);
     float reach = slot < tail ? alpha : slot == tail ? last.alpha : 1.0f;
@@ -275,7 +184,6 @@ struct SlotDynamics {
       if (slot + step < kLanes) reach *= further;
     }
     if (slot <= tail) weight[slot] = reach * ((slot > 0 ? own : 0) + (slot == tail ? last.before : before));
-    if (slot == 0) weight[tail + 1] = last.own;
     return reach;
   }
 };
@@ -290,4 +198,4 @@ __device__ inline float turned(float theta, float rate, float dt) {
   return t >= kTwoPi ? t - kTwoPi : t;
 }
 
-}  // namespace mamba3::cuda
+}  // namespace mamba3::cuda::step

@@ -1,491 +1,27 @@
 // The step of one token: a block of threads takes one head of one session from the products' rows to the
-// gated output. h lies in registers, all of it on its way from memory before anything else is done; norms,
-// angles and rotation pass in its shadow. The slots, and everything that several warps read, lie in shared
-// memory.
+// gated output. h is on its way from memory before anything else is done; norms, angles and rotation pass in
+// its shadow.
 //
 // What else there is to do is small, and so its latency counts, not its amount: loads stand before their
 // first use, and every phase is spread over all warps.
 #include <cstddef>
 
 #include "core/cuda/runtime.h"
-#include "mixers/mamba3/slots.cuh"
 #include "mixers/mamba3/step_cuda.h"
+#include "mixers/mamba3/step_head.cuh"
 
 namespace mamba3::cuda {
 namespace {
 
-/// A block's shared memory, offsets in floats. A published head has h [N, P'] at its start.
-struct StepShared {
-  int slots = 0;    // old slots that come to shared memory
-  int tokens = 0;   // [slots + 1, token]  the slots' k and x, the new token's behind the old ones
-  int q = 0;        // [kRanks, N'], those of ranks that do not exist are zeros
-  int partial = 0;  // [groups of rows, P'], or with norm [groups of rows, kRanks, P']
-  int score = 0;    // [slots, R, kRanks]
-  int gate = 0;     // [R, P']
-  int mimo_x = 0;   // [R, P']
-  int theta = 0;    // [S]
-  int weight = 0;   // [slots]
-  int decay = 0;    // [1]
-  int size = 0;
-
-  StepShared() = default;
-  template <typename Head>
-  StepShared(const Head& s, const StateShape& shape, int fold_every, bool is_normed) {
-    const auto take = [this](int& part, int count) {
-      part = size;
-      size += (count + 3) / 4 * 4;
-    };
-    if (Head::kPublished) slots = fold_every, size = s.N * s.wide_p;
-    take(tokens, (slots + 1) * s.token);
-    take(q, Head::kRanks * s.wide_n);
-    take(partial, row_groups(s) * (is_normed ? Head::kRanks : 1) * s.wide_p);
-    take(score, shape.slots * s.R * Head::kRanks);
-    take(gate, s.R * s.wide_p);
-    take(mimo_x, s.is_mimo ? s.R * s.wide_p : 0);
-    take(theta, shape.angles);
-    take(weight, shape.slots), take(decay, 1);
-  }
-};
-
-template <typename T>
-struct StepArgs {
-  StateShape shape;
-  StepShared shared;
-  Mamba3StepWeights w;
-  Mamba3Sessions sessions;
-  std::int64_t offset;
-  const T* projected;
-  const float* dynamics;
-  T* out;
-  int row;           // elements of a session's row of `projected`
-  int dynamics_row;  // and of `dynamics`
-  int groups;        // G
-  int fold_every;
-  float A_floor;
-  bool is_mimo, softplus_A;
-};
-
-/// The sums over a warp of kCount values of each lane; lane i gets that of value i / (32 / kCount). Halves
-/// are exchanged, so that 4 values cost 6 shuffles and not 20.
-template <int kCount>
-__device__ float warp_sums(float (&v)[kCount]) {
-  int distance = kLanes / 2;
-#pragma unroll
-  for (int half = kCount / 2; half > 0; half /= 2, distance /= 2) {
-    const bool upper = (threadIdx.x & static_cast<unsigned>(distance)) != 0;
-#pragma unroll
-    for (int i = 0; i < half; ++i) {
-      const float kept = upper ? v[i + half] : v[i], given = upper ? v[i] : v[i + half];
-      v[i] = kept + __shfl_xor_sync(kAllLanes, given, distance);
-    }
-  }
-#pragma unroll
-  for (; distance > 0; distance /= 2) v[0] += __shfl_xor_sync(kAllLanes, v[0], distance);
-  return v[0];
-}
-
-__device__ float sigmoid(float v) {
-  return __fdividef(1.0f, 1.0f + expf(-v));
-}
-__device__ float softplus(float v) {
-  return v > 20 ? v : log1pf(expf(v));
-}
-__device__ float inverse_rms(float squares, int count) {
-  return rsqrtf(squares * (1.0f / static_cast<float>(count)) + static_cast<float>(kNormEpsilon));
-}
-
-/// kCount values as they lie in memory.
-template <typename T, int kCount>
-struct alignas(kCount * sizeof(T)) Values {
-  T of[kCount];
-  __device__ float operator[](int i) const { return static_cast<float>(of[i]); }
-  /// On a boundary of their size.
-  __device__ static Values load(const T* v) { return *reinterpret_cast<const Values*>(v); }
-};
+using namespace step;
 
 /// Waits for the kernel in front, and lets the next one begin with what does not depend on this one.
-__device__ void wait_for_products() {
+__device__ inline void wait_for_products() {
 #if __CUDA_ARCH__ >= 900
   cudaGridDependencySynchronize();
   cudaTriggerProgrammaticLaunchCompletion();
 #endif
 }
-
-__device__ void prefetch(const float* v, int count, int threads) {
-  constexpr int kLine = 128 / sizeof(float);
-  each_of(kLine * static_cast<int>(threadIdx.x), kLine * threads, count,
-          [&](int i) { asm volatile("prefetch.global.L2 [%0];" ::"l"(v + i)); });
-}
-
-/// One head of one session. Even warps make k and hold x, odd ones make q and hold z: `index` is a thread's
-/// first pair of elements and its first column, `stride` the distance to its next ones.
-template <typename T, typename Head>
-struct HeadStep {
-  static constexpr int kRanks = Head::kRanks;
-  const StepArgs<T>& a;
-  float* const shared;
-  const Head s{a.shape, a.is_mimo};
-  const int group = static_cast<int>(blockIdx.y), session = static_cast<int>(blockIdx.z);
-  const int head = group * static_cast<int>(gridDim.x) + static_cast<int>(blockIdx.x);
-  const int thread = static_cast<int>(threadIdx.x), threads = s.threads();
-  const int lane = static_cast<int>(threadIdx.x % kLanes), warp = static_cast<int>(threadIdx.x / kLanes);
-  const int warps = threads / kLanes;
-  const bool is_query = warp % 2 == 1;
-  const int index = warp / 2 * kLanes + lane, stride = (warps + (is_query ? 0 : 1)) / 2 * kLanes;
-  const int tail = a.sessions.tails[session], last = tail + 1;
-  const bool folds = ((static_cast<int>(a.sessions.positions[session]) + 1) & (a.fold_every - 1)) == 0;
-  const HeadState state{a.shape, a.sessions.states[session] + a.offset, head};
-  float *const stored = state.token(0), *const staged = shared + a.shared.tokens;
-  const float D = a.w.D[head];
-  const T* const projected = a.projected + static_cast<std::int64_t>(session) * a.row;
-  const float* const dynamics_row = a.dynamics + static_cast<std::int64_t>(session) * a.dynamics_row;
-
-  /// k [R, N'] and x [P'] of a slot. A session that only steps has all of them in shared memory; those of a
-  /// longer tail, left by a prefill, stay where they are.
-  __device__ const float* token_at(int slot) const {
-    const bool is_stored = slot >= a.shared.slots && slot < last;
-    return (is_stored ? stored : staged) + (is_stored ? slot : min(slot, a.shared.slots)) * s.token;
-  }
-  __device__ const float* x_at(int slot) const { return token_at(slot) + s.R * s.wide_n; }
-  __device__ float* fresh() const { return staged + min(last, a.shared.slots) * s.token; }
-
-  /// What needs no product, on its way: first the old slots, then h, and what there is of parameters.
-  __device__ void begin(Tile<Head>& tile) const {
-    if constexpr (Head::kPublished) {
-      each_of(4 * thread, 4 * threads, min(last, a.shared.slots) * s.token,
-              [&](int i) { stage_state(staged + i, stored + i); });
-      __pipeline_commit();
-      tile.begin_load(state.h());
-    }
-    if (s.is_mimo) {
-      stage_rows(shared + a.shared.mimo_x, a.w.mimo_x + head * s.R * s.P, s.R, s.P, s.wide_p, threads);
-    }
-    __pipeline_commit();
-    prefetch((is_query ? a.w.C_bias : a.w.B_bias) + head * s.R * s.N, s.R * s.N, threads);
-  }
-
-  /// B or C of the head's group, [R, N] with G N elements between ranks.
-  __device__ const T* vectors() const {
-    return projected + 2 * a.shape.heads * s.P + ((is_query ? s.R * a.groups : 0) + group) * s.N;
-  }
-
-  // Loads, all of them before the first use: branches and conversions between them would wait for each in
-  // turn.
-
-  /// A pair of all ranks before its rotation. Elements that turn together are (2i, 2i + 1) for SISO and (i, i
-  /// + N/2) for MIMO.
-  struct PairInput {
-    Values<T, 2> raw[kRanks];
-    Values<float, 2> bias[kRanks], gain;
-    float theta, angle;
-  };
-  template <typename From>
-  __device__ Values<From, 2> load_pair(const From* v, int pair) const {
-    if (s.is_mimo) return {v[pair], v[pair + s.N / 2]};
-    if constexpr (Head::kPublished) return Values<From, 2>::load(v + 2 * pair);
-    return {v[2 * pair], v[2 * pair + 1]};
-  }
-  /// Pairs beyond S have no angle; theirs is that of another.
-  __device__ int angle_of(int pair) const { return max(0, min(pair, a.shape.angles - 1)); }
-  __device__ float load_theta(int pair) const { return __ldcs(state.theta() + angle_of(pair)); }
-  __device__ PairInput load_inputs(int any_pair, float theta) const {
-    const int pair = Head::kPublished ? any_pair : min(any_pair, s.N / 2 - 1);
-    const T* raw = vectors();
-    const float* bias = (is_query ? a.w.C_bias : a.w.B_bias) + head * s.R * s.N;
-    PairInput in{};
-    in.gain = load_pair(is_query ? a.w.C_norm : a.w.B_norm, pair);
-#pragma unroll
-    for (int r = 0; r < kRanks; ++r) {
-      if (r >= s.R) break;
-      in.raw[r] = load_pair(raw + r * a.groups * s.N, pair);
-      in.bias[r] = load_pair(bias + r * s.N, pair);
-    }
-    in.theta = theta;
-    in.angle = dynamics_row[3 * a.shape.heads + angle_of(pair)];
-    return in;
-  }
-
-  /// A column of x, or of z and what goes with it.
-  struct ColumnInput {
-    T value;
-    float mimo_z[kRanks], mimo_o[kRanks], gain;
-  };
-  __device__ ColumnInput load_column(int any_p) const {
-    const int p = Head::kPublished ? any_p : min(any_p, s.P - 1);
-    ColumnInput in{};
-    in.value = projected[(is_query ? 0 : a.shape.heads * s.P) + head * s.P + p];
-    if (!is_query) return in;
-    in.gain = a.w.norm == nullptr ? 1.0f : a.w.norm[head * s.P + p];
-#pragma unroll
-    for (int r = 0; r < kRanks; ++r) {
-      if (r >= s.R) break;
-      const int at = (head * s.R + r) * s.P + p;
-      in.mimo_z[r] = s.is_mimo ? a.w.mimo_z[at] : 1.0f;
-      in.mimo_o[r] = s.is_mimo ? a.w.mimo_o[at] : 1.0f;
-    }
-    return in;
-  }
-
-  struct DynamicsInput {
-    float dd_dt, dd_A, trap, dt_bias;
-  };
-  __device__ DynamicsInput load_dynamics() const {
-    const float* row = dynamics_row + head;
-    return {row[0], row[a.shape.heads], row[2 * a.shape.heads], a.w.dt_bias[head]};
-  }
-
-  /// A lane's part of each rank's vector.
-  struct VectorInput {
-    Values<T, 4> of[kRanks];
-  };
-  __device__ VectorInput load_vectors() const {
-    VectorInput in{};
-    if constexpr (Head::kPublished) {
-#pragma unroll
-      for (int r = 0; r < kRanks; ++r)
-        in.of[r] = Values<T, 4>::load(vectors() + r * a.groups * s.N + 4 * lane);
-    }
-    return in;
-  }
-
-  /// Steps 1 and 2.
-  __device__ Dynamics dynamics(const DynamicsInput& in) const {
-    const float dt = softplus(in.dd_dt + in.dt_bias), lambda = sigmoid(in.trap);
-    const float heavy = in.dd_A >= 0 ? 1 + in.dd_A : __fdividef(1.0f, 1 - in.dd_A);
-    const float activated = a.softplus_A ? softplus(in.dd_A) : heavy;
-    return {expf(-fmaxf(activated, a.A_floor) * dt), lambda * dt, (1 - lambda) * dt, dt};
-  }
-
-  /// Step 3's scale of each rank's vector.
-  __device__ void norms(const VectorInput& in, float (&scale)[kRanks]) const {
-    float squares[kRanks] = {};
-#pragma unroll
-    for (int r = 0; r < kRanks; ++r) {
-      if (r >= s.R) break;
-      if constexpr (Head::kPublished) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) squares[r] = fmaf(in.of[r][i], in.of[r][i], squares[r]);
-      } else {
-        const T* v = vectors() + r * a.groups * s.N;
-        each_of(lane, kLanes, s.N, [&](int n) {
-          squares[r] = fmaf(static_cast<float>(v[n]), static_cast<float>(v[n]), squares[r]);
-        });
-      }
-    }
-    const float mine = inverse_rms(warp_sums(squares), s.N);
-#pragma unroll
-    for (int r = 0; r < kRanks; ++r) {
-      scale[r] = kRanks == 1 ? mine : __shfl_sync(kAllLanes, mine, r * (kLanes / kRanks));
-    }
-  }
-
-  /// Step 4 for one pair: its cosine and sine. Pairs beyond S do not turn.
-  __device__ float2 turn(int pair, const PairInput& in, float dt) const {
-    if (pair >= a.shape.angles) return {1, 0};
-    const float rate = tanhf(in.angle) * std::numbers::pi_v<float>;
-    const float theta = turned(in.theta, rate, dt);
-    if (!is_query) {
-      shared[a.shared.theta + pair] = theta;
-      if (head == 0) state.values[a.shape.rate + tail * a.shape.wide_s + pair] = rate;
-    }
-    float2 by;
-    sincospif(theta * std::numbers::inv_pi_v<float>, &by.y, &by.x);
-    return by;
-  }
-
-  __device__ void store_pair(float* v, int pair, float2 value) const {
-    if (s.is_mimo) {
-      v[pair] = value.x, v[pair + s.N / 2] = value.y;
-    } else {
-      *reinterpret_cast<float2*>(v + 2 * pair) = value;
-    }
-  }
-  /// Steps 3 to 5 for a pair of all ranks, to `rows` [R, N'].
-  __device__ void rotate(int pair, const PairInput& in, const float (&scale)[kRanks], float dt,
-                         float* rows) const {
-    const float2 by = turn(pair, in, dt);
-#pragma unroll
-    for (int r = 0; r < kRanks; ++r) {
-      if (r >= s.R) break;
-      const float x = fmaf(in.raw[r][0] * scale[r], in.gain[0], in.bias[r][0]);
-      const float y = fmaf(in.raw[r][1] * scale[r], in.gain[1], in.bias[r][1]);
-      store_pair(rows + r * s.wide_n, pair, {x * by.x - y * by.y, x * by.y + y * by.x});
-    }
-  }
-
-  /// x into the new token; z, norm's gain, mimo_z and mimo_o into what step 9 multiplies y of each rank with.
-  __device__ void store_column(int p, const ColumnInput& in) const {
-    const float value = p < s.P ? static_cast<float>(in.value) : 0.0f;
-    if (!is_query) {
-      fresh()[s.R * s.wide_n + p] = value;
-      return;
-    }
-#pragma unroll
-    for (int r = 0; r < kRanks; ++r) {
-      if (r >= s.R) break;
-      const float z = value * in.mimo_z[r];
-      shared[a.shared.gate + r * s.wide_p + p] = z * sigmoid(z) * in.gain * in.mimo_o[r];
-    }
-  }
-
-  /// Steps 1 to 5: the new token into its slot, q, the gate and the slots' weights.
-  __device__ void prepare(const SlotDynamics& slots, float theta) const {
-    const bool weighs = warp == warps - 1;
-    ColumnInput column = load_column(index);
-    PairInput pairs = load_inputs(index, theta);
-    const VectorInput vectors = load_vectors();
-    const DynamicsInput steering = load_dynamics();
-    float scale[kRanks];
-    norms(vectors, scale);
-    const Dynamics now = dynamics(steering);
-    float* const rows = is_query ? shared + a.shared.q : fresh();
-    each_of(index, stride, s.N / 2, [&](int pair) {
-      rotate(pair, pairs, scale, now.dt, rows);
-      if (pair + stride < s.N / 2) pairs = load_inputs(pair + stride, load_theta(pair + stride));
-    });
-    each_of(index, stride, s.wide_p, [&](int p) {
-      store_column(p, column);
-      if (p + stride < s.wide_p) column = load_column(p + stride);
-    });
-    if (weighs) weigh(slots, now);
-    clear_padding(rows);
-  }
-
-  /// Zeros to rows [R, N'] beyond N, and for ranks that do not exist.
-  __device__ void clear_padding(float* rows) const {
-    if constexpr (!Head::kPublished) {
-      each_of(index, stride, (is_query ? kRanks : s.R) * s.wide_n, [&](int i) {
-        if (i / s.wide_n >= s.R || i % s.wide_n >= s.N) rows[i] = 0;
-      });
-    }
-  }
-
-  /// What the token does to the state, into the tail, and the slots' weights, by one warp.
-  __device__ void weigh(const SlotDynamics& slots, const Dynamics& now) const {
-    const float decay = slots.weigh(tail, now, shared + a.shared.weight);
-    if (lane != 0) return;
-    shared[a.shared.decay] = decay;
-    state.alpha()[tail] = now.alpha, state.own()[tail] = now.own;
-    state.before()[tail] = now.before, state.dt()[tail] = now.dt;
-  }
-
-  /// Scores of one key with all ranks' queries.
-  struct alignas(kRanks >= 4 ? 16 : 4) Scores {
-    float of[kRanks];
-  };
-
-  /// score[slot, i, r] = weight q[r] k[slot, i]: a warp takes a few keys at once and so shares their
-  /// shuffles.
-  __device__ void score() const {
-    constexpr int kKeys = kRanks == 1 ? 4 : 2;
-    constexpr int kLanesOfSum = kLanes / (kKeys * kRanks);
-    const float *q = shared + a.shared.q, *weight = shared + a.shared.weight;
-    const int keys = (last + 1) * s.R;
-    for (int first = warp * kKeys; first < keys; first += warps * kKeys) {
-      float sums[kKeys * kRanks] = {};
-#pragma unroll
-      for (int begin = 0; begin < s.wide_n; begin += 4 * kLanes) {
-        const int n = begin + 4 * lane;
-        if (n >= s.wide_n) break;
-        float4 query[kRanks];
-#pragma unroll
-        for (int r = 0; r < kRanks; ++r) query[r] = load4(q + r * s.wide_n + n);
-#pragma unroll
-        for (int i = 0; i < kKeys; ++i) {
-          const int key = min(first + i, keys - 1), slot = key / s.R;
-          const float4 k = load4(token_at(slot) + (key - slot * s.R) * s.wide_n + n);
-#pragma unroll
-          for (int r = 0; r < kRanks; ++r) sums[i * kRanks + r] += sum(query[r] * k);
-        }
-      }
-      const float total = warp_sums(sums);
-      const int key = first + lane / kLanesOfSum / kRanks, slot = key / s.R, r = lane / kLanesOfSum % kRanks;
-      if (lane % kLanesOfSum == 0 && key < keys) {
-        const bool is_own = slot == last && key - slot * s.R == r;
-        shared[a.shared.score + key * kRanks + r] = fmaf(weight[slot], total, is_own ? D : 0.0f);
-      }
-    }
-  }
-
-  /// y of the tile's rows, [kRanks] of four columns: sum_n q[r, n] h[n, p].
-  __device__ void read_out(const Tile<Head>& tile, float4 (&y)[kRanks]) const {
-#pragma unroll
-    for (int r = 0; r < kRanks; ++r) {
-      y[r] = {0, 0, 0, 0};
-      tile.each_row(shared + a.shared.q + r * s.wide_n,
-                    [&](int i, float q) { add_scaled(y[r], q, tile[i]); });
-    }
-  }
-
-  /// The checkpoint's decay and the slots that fall to this group of rows: sum of score v.
-  __device__ void add_slots(const Tile<Head>& tile, float4 (&y)[kRanks]) const {
-    const float decay = shared[a.shared.decay];
-#pragma unroll
-    for (int r = 0; r < kRanks; ++r) y[r] = decay * y[r];
-    for (int slot = tile.group; slot <= last; slot += row_groups(s)) {
-      const float4 x = load4(x_at(slot) + tile.column);
-      const auto* scores = reinterpret_cast<const Scores*>(shared + a.shared.score) + slot * s.R;
-      for (int i = 0; i < s.R; ++i) {
-        const float4 v = s.is_mimo ? x * load4(shared + a.shared.mimo_x + i * s.wide_p + tile.column) : x;
-        const Scores mine = scores[i];
-#pragma unroll
-        for (int r = 0; r < kRanks; ++r) add_scaled(y[r], mine.of[r], v);
-      }
-    }
-  }
-
-  /// Step 9 for a group's sums. Without norm the gate and the sum over ranks come before the sum over groups;
-  /// with norm that sum has to be known first, and gate_rank does the rest.
-  __device__ void store_partial(const Tile<Head>& tile, const float4 (&y)[kRanks]) const {
-    float* partial = shared + a.shared.partial;
-    float4 gated{0, 0, 0, 0};
-#pragma unroll
-    for (int r = 0; r < kRanks; ++r) {
-      if (r >= s.R) break;
-      if (a.w.norm != nullptr) {
-        store4(partial + (tile.group * kRanks + r) * s.wide_p + tile.column, y[r]);
-      } else {
-        gated = gated + load4(shared + a.shared.gate + r * s.wide_p + tile.column) * y[r];
-      }
-    }
-    if (a.w.norm == nullptr) store4(partial + tile.group * s.wide_p + tile.column, gated);
-  }
-
-  /// Norm and gate of rank r, by one warp, in place of the first group's sum.
-  __device__ void gate_rank(int r) const {
-    float *y = shared + a.shared.partial + r * s.wide_p, squares[1] = {0};
-    each_of(lane, kLanes, s.P, [&](int p) {
-      float total = 0;
-      for (int g = 0; g < row_groups(s); ++g) total += y[g * kRanks * s.wide_p + p];
-      squares[0] = fmaf(total, total, squares[0]);
-      y[p] = total;
-    });
-    const float scale = inverse_rms(warp_sums(squares), s.P);
-    each_of(lane, kLanes, s.P, [&](int p) { y[p] *= scale * shared[a.shared.gate + r * s.wide_p + p]; });
-  }
-
-  /// The sum of `count` rows of partial sums: of groups, or with norm of ranks.
-  __device__ void store_out(int count) const {
-    T* out = a.out + (static_cast<std::int64_t>(session) * a.shape.heads + head) * s.P;
-    each_of(thread, threads, s.P, [&](int p) {
-      float total = 0;
-      for (int i = 0; i < count; ++i) total += shared[a.shared.partial + i * s.wide_p + p];
-      out[p] = static_cast<T>(total);
-    });
-  }
-
-  /// The token and its angles into the state, by the last threads: the first ones have the output.
-  __device__ void store_token() const {
-    const int from_last = threads - 1 - thread;
-    float *slot = state.token(folds ? 0 : last), *mine = fresh();
-    each_of(4 * from_last, 4 * threads, s.token, [&](int i) { store4(slot + i, load4(mine + i)); });
-    each_of(from_last, threads, a.shape.angles, [&](int i) {
-      const float theta = shared[a.shared.theta + i];
-      state.theta()[i] = theta;
-      if (folds) state.start()[i] = theta;
-    });
-  }
-};
 
 template <typename T, typename Head>
 __global__ void __launch_bounds__(Head::kThreads, Head::kBlocks)
@@ -493,7 +29,7 @@ __global__ void __launch_bounds__(Head::kThreads, Head::kBlocks)
   extern __shared__ __align__(16) float memory[];
   const HeadStep<T, Head> step{a, memory};
   Tile<Head> tile(step.s, memory);
-  const SlotDynamics slots(step.state);
+  const SlotDynamics slots(step.state, step.tail);
   const float theta = step.load_theta(step.index);
   step.begin(tile);
   wait_for_products();
@@ -502,14 +38,15 @@ __global__ void __launch_bounds__(Head::kThreads, Head::kBlocks)
   __pipeline_wait_prior(1);
   __syncthreads();
 
-  step.score();
+  step.each_part([&](const float* tokens, int begin, int end) { step.score(tokens, begin, end); });
   __pipeline_wait_prior(0);
   float4 y[Head::kRanks];
   if (!tile.empty()) step.read_out(tile, y);
   __syncthreads();
 
   if (!tile.empty()) {
-    step.add_slots(tile, y);
+    step.each_part(
+        [&](const float* tokens, int begin, int end) { step.add_tokens(tile, tokens, begin, end, y); });
     step.store_partial(tile, y);
   }
   __syncthreads();
@@ -521,11 +58,7 @@ __global__ void __launch_bounds__(Head::kThreads, Head::kBlocks)
     __syncthreads();
     step.store_out(step.s.R);
   }
-  if (step.folds && !tile.empty()) {
-    tile.fold(
-        memory[a.shared.decay], step.last + 1, memory + a.shared.weight, memory + a.shared.mimo_x,
-        [&](int slot) { return step.token_at(slot); }, step.state.h());
-  }
+  if (step.folds && !tile.empty()) step.fold(tile);
   if (!Head::kPublished) __syncthreads();  // the token may take the place of slot 0
   step.store_token();
 }

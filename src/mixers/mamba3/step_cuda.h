@@ -50,14 +50,14 @@ bool takes_shape(const Mamba3Layout& layout);
 /// tail, and where (position + 1) is a multiple of layout.fold_every() the tail goes into the checkpoint.
 /// Tails and positions stay as they are: see advance().
 ///
-///   projected [batch, 2E + 2RGN]  z, x, B, C as in_proj gives them
+///   projected [batch, 2E + 2RGN]  z, x, B, C as in_proj gives them, on a boundary of 16 bytes
 ///   dynamics  [batch, 3H + S]     dd_dt, dd_A, trap, angle
 ///   out       [batch, E]          gated, ranks summed: what out_proj takes
 ///
 /// With `overlap` the launch may begin before the kernel in front of it in the stream has ended (programmatic
-/// dependent launch, from compute capability 9.0 on): it reads state and parameters at once, and waits before
-/// it reads `projected` and `dynamics` and before it writes anything. So between two steps of the same layer
-/// there must stand a launch without overlap, as a graph's end is.
+/// dependent launch, from compute capability 9.0 on): it reads sessions, state and parameters at once, and
+/// waits before it reads `projected` and `dynamics` and before it writes anything. So between two steps of
+/// the same layer there must stand a launch without overlap, as a graph's end is.
 template <typename T>
 void step_heads(const Mamba3Config& config, const Mamba3Layout& layout, const Mamba3StepWeights& weights,
                 const Mamba3Sessions& sessions, std::int64_t offset, const T* projected,

@@ -8,6 +8,8 @@
 namespace mamba3::cuda {
 namespace {
 
+using namespace step;
+
 using Head = AnyHead<1>;
 
 /// A block for each head of each session. The slots lie in memory: this runs once for many steps.
@@ -27,16 +29,18 @@ __global__ void __launch_bounds__(Head::kThreads)
   if (threadIdx.x < kLanes) {
     const int at = tail - 1;
     const Dynamics last{state.alpha()[at], state.own()[at], state.before()[at], state.dt()[at]};
-    const float kept = SlotDynamics(state).weigh(at, last, weight);
-    if (threadIdx.x == 0) decay = kept;
+    const float kept = SlotDynamics(state, at).weigh(at, last, weight);
+    if (threadIdx.x == 0) weight[tail] = last.own, decay = kept;
   }
   __pipeline_commit();
   __pipeline_wait_prior(0);
   __syncthreads();
 
   if (!tile.empty()) {
-    tile.fold(
-        decay, tail + 1, weight, mine, [&](int slot) { return state.token(slot); }, state.h());
+    Tile<Head>::Rows rows;
+    tile.decayed(decay, rows);
+    tile.add_tokens(state.token(0), 0, tail + 1, weight, mine, rows);
+    tile.store(rows, state.h());
   }
   __syncthreads();
   for (int i = static_cast<int>(threadIdx.x); i < s.token; i += s.threads()) {
