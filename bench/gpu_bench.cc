@@ -39,7 +39,7 @@ Line run_row(const Row& row, Workshop& shop) {
   Line line{.row = &row};
   try {
     line.found = row.measure(shop);
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     line.failure = error.what();
   }
   return line;

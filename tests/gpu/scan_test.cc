@@ -111,6 +111,7 @@ class ScanCase {
 template <typename Body>
 void each_scan(const Body& body) {
   for (const MixerShape& shape : mixer_shapes()) {
+    if (!cuda::scan_fits(shape.config())) continue;
     for (const Lengths& lengths : lengths_to_try()) {
       std::ostringstream what;
       what << shape << ", lengths " << testing::PrintToString(lengths);
@@ -123,7 +124,6 @@ void each_scan(const Body& body) {
 
 TEST_F(GpuScan, AgreesWithFloat64FromAnyState) {
   each_scan([&](const Mamba3Config& c, const Lengths& lengths) {
-    ASSERT_TRUE(cuda::scan_fits(c));
     const ScanCase given(c, lengths, stream());
     const auto starts = random_states(c, lengths.size());
     const StateBlocks states(c, starts, stream()), again(c, starts, stream());
@@ -153,7 +153,10 @@ TEST_F(GpuScan, LeavesAnEmptySequenceAlone) {
   EXPECT_TRUE(same_values(states.state(1, 0), starts[1]));
 }
 
-TEST_F(GpuScan, RefusesOtherShapes) {
+// headdim 128 with a norm is two blocks' to share; the exact scan takes it.
+TEST_F(GpuScan, TakesTheShapesItClaims) {
+  for (const MixerShape& shape : mixer_shapes())
+    EXPECT_EQ(cuda::scan_fits(shape.config()), shape.headdim < 128 || !shape.normed) << shape;
   for (const MixerShape& shape : {MixerShape{48, 64, 0}, MixerShape{64, 8, 0}, MixerShape{64, 272, 0},
                                   MixerShape{64, 120, 0}, MixerShape{64, 64, 9}}) {
     EXPECT_FALSE(cuda::scan_fits(shape.config())) << shape;
