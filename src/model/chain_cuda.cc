@@ -125,7 +125,7 @@ void LayerChain<T>::project(const NetworkLayer& layer, std::int64_t rows, float*
     store(layer.dynamics, rows, normed_.data(), dynamics_.data(), {}, stream);
   } else {
     const std::int64_t D = layer.in_proj.cols, parts = split_length(D);
-    norm_rows(layer.norm, residual, nullptr, rows, NormedRows::split, normed_.data(), stream);
+    norm_rows(layer.norm, residual, rows, NormedRows::split, normed_.data(), stream);
     // The dynamics' few rows leave most of the device idle: they go beside in_proj.
     products_.side.fork(stream);
     products_.beside.run(
@@ -148,7 +148,7 @@ void LayerChain<T>::mlp(const NetworkLayer& layer, std::int64_t rows, float* res
     swiglu(up, gate, rows * F, stream);
     add(layer.down, rows, up, residual, stream);
   } else {
-    norm_rows(layer.norm2, residual, nullptr, rows, NormedRows::bf16, normed_.data(), stream);
+    norm_rows(layer.norm2, residual, rows, NormedRows::bf16, normed_.data(), stream);
     up_and_gate(layer, rows, up, stream);
     gated(up, rows, F, narrow_.data(), stream);
     add(layer.down, rows, narrow_.data(), residual, stream);

@@ -27,11 +27,6 @@ __device__ Octet load(const float* from) {
   return {{a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w}};
 }
 
-__device__ void store(const Octet& o, float* to) {
-  reinterpret_cast<float4*>(to)[0] = {o.v[0], o.v[1], o.v[2], o.v[3]};
-  reinterpret_cast<float4*>(to)[1] = {o.v[4], o.v[5], o.v[6], o.v[7]};
-}
-
 __device__ Octet rounded(const Octet& o) {
   Octet result;
   for (int i = 0; i < 8; ++i) result.v[i] = __bfloat162float(__float2bfloat16(o.v[i]));
@@ -46,7 +41,7 @@ __device__ void store(const Octet& o, __nv_bfloat16* to) {
 
 // A block a row; a thread holds kOctets times 8 neighbouring values.
 template <int kOctets>
-__global__ void norm_rows_kernel(NormWeights weights, float* residual, const float* delta, NormedRows form,
+__global__ void norm_rows_kernel(NormWeights weights, const float* residual, NormedRows form,
                                  __nv_bfloat16* out) {
   let_dependents_start();
   wait_for_previous_kernel();
@@ -57,15 +52,6 @@ __global__ void norm_rows_kernel(NormWeights weights, float* residual, const flo
   float sum = 0;
 #pragma unroll
   for (int o = 0; o < kOctets; ++o) x[o] = place(o) < width ? load(residual + row + place(o)) : Octet{};
-  if (delta != nullptr) {
-#pragma unroll
-    for (int o = 0; o < kOctets; ++o) {
-      if (place(o) >= width) continue;
-      const Octet d = load(delta + row + place(o));
-      for (int i = 0; i < 8; ++i) x[o].v[i] += d.v[i];
-      store(x[o], residual + row + place(o));
-    }
-  }
   const float scale = 1.0f / static_cast<float>(width);
   if (weights.bias != nullptr) {
 #pragma unroll
@@ -108,13 +94,13 @@ __global__ void norm_rows_kernel(NormWeights weights, float* residual, const flo
 
 }  // namespace
 
-void norm_rows(const NormWeights& weights, float* residual, const float* delta, std::int64_t rows,
-               NormedRows form, __nv_bfloat16* out, cudaStream_t stream) {
+void norm_rows(const NormWeights& weights, const float* residual, std::int64_t rows, NormedRows form,
+               __nv_bfloat16* out, cudaStream_t stream) {
   constexpr int kOctets = 2;
   if (rows == 0) return;
   const auto octets = static_cast<unsigned>((weights.width / 8 + kOctets - 1) / kOctets);
   launch_dependent("norm_rows", norm_rows_kernel<kOctets>, dim3(static_cast<unsigned>(rows)),
-                   (octets + 31) / 32 * 32, stream, weights, residual, delta, form, out);
+                   (octets + 31) / 32 * 32, stream, weights, residual, form, out);
 }
 
 }  // namespace mamba3::cuda

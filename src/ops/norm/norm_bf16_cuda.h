@@ -17,9 +17,8 @@ enum class NormedRows {
 };
 
 /// The norms of ops/norm/norm.h, one pass over memory: residual [rows, D] float32, D a multiple of 8 and at
-/// most 16,384. `delta` [rows, D], unless null, is added to the residual in place first. All addresses are
-/// multiples of 16 bytes.
-void norm_rows(const NormWeights& weights, float* residual, const float* delta, std::int64_t rows,
-               NormedRows form, __nv_bfloat16* out, cudaStream_t stream);
+/// most 16,384. All addresses are multiples of 16 bytes.
+void norm_rows(const NormWeights& weights, const float* residual, std::int64_t rows, NormedRows form,
+               __nv_bfloat16* out, cudaStream_t stream);
 
 }  // namespace mamba3::cuda
