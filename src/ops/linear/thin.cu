@@ -102,6 +102,7 @@ void thin_linear(const ThinInput& input, std::span<const ThinProduct> products, 
       a.input = input;
       a.rows = rows;
       a.cols = static_cast<int>(products[i].W.cols);
+      a.inverse_cols = 1.0f / static_cast<float>(a.cols);
       append(a, type, pairs);
       if (!pairs) append(a, DType::f32, true);
       launch_type(type, a, dependent, stream);

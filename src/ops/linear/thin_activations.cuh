@@ -5,9 +5,9 @@
 
 namespace mamba3::cuda::thin {
 
-/// In which order the four threads of a quad take 32 inputs, eight each: thread t's are 8 t ..., or 4 t ...
-/// and 16 + 4 t ...
-enum class Order { eights, fours };
+/// In which order the four threads of a quad take 32 inputs, eight each: thread t's are 8 t ..., the same
+/// with the second and third of each four exchanged, or 4 t ... and 16 + 4 t ...
+enum class Order { eights, exchanged_eights, fours };
 
 /// Inputs that have a scale of their own in float16: what the threads of a warp stage together.
 inline constexpr int kScaledInputs = 32 * kPiece;
@@ -66,7 +66,21 @@ __device__ inline void put_sum(const std::uint32_t (&words)[4], int rows, int n,
   *reinterpret_cast<__half*>(at + 4) = low;
 }
 
-/// Stages 8 inputs of row n, from k on; the whole warp takes part.
+/// Eight 16-bit inputs of row n, from k on.
+template <Order kOrder>
+__device__ inline void put_words(const std::uint32_t (&words)[4], int rows, int n, int k, const Staged& to) {
+  const int group = k / 32, quarter = k / kPiece % 4;
+  std::byte* at = to.values + (group * rows + n) * 64;
+  if constexpr (kOrder != Order::fours) {
+    *reinterpret_cast<uint4*>(at + quarter * 16) = {words[0], words[1], words[2], words[3]};
+  } else {
+    at += quarter % 2 * 32 + quarter / 2 * 8;
+    *reinterpret_cast<uint2*>(at) = {words[0], words[1]};
+    *reinterpret_cast<uint2*>(at + 16) = {words[2], words[3]};
+  }
+}
+
+/// Rounds and stages eight inputs; the whole warp takes part.
 template <bool kHalf, Order kOrder, bool kSums>
 __device__ inline void put_piece(const Piece<kPiece>& piece, int rows, int n, int k, const Staged& to) {
   float up = 1;
@@ -76,16 +90,12 @@ __device__ inline void put_piece(const Piece<kPiece>& piece, int rows, int n, in
     if (threadIdx.x % 32 == 0) reinterpret_cast<float*>(to.scales)[k / kScaledInputs * rows + n] = scale.down;
   }
   std::uint32_t words[4];
-  for (int i = 0; i < 4; ++i) words[i] = pack<kHalf>(piece.v[2 * i] * up, piece.v[2 * i + 1] * up);
-  const int group = k / 32, quarter = k / kPiece % 4;
-  std::byte* at = to.values + (group * rows + n) * 64;
-  if constexpr (kOrder == Order::eights) {
-    *reinterpret_cast<uint4*>(at + quarter * 16) = {words[0], words[1], words[2], words[3]};
-  } else {
-    at += quarter % 2 * 32 + quarter / 2 * 8;
-    *reinterpret_cast<uint2*>(at) = {words[0], words[1]};
-    *reinterpret_cast<uint2*>(at + 16) = {words[2], words[3]};
+  for (int i = 0; i < 4; ++i) {
+    const int first = kOrder == Order::exchanged_eights ? i + i / 2 * 2 : 2 * i;
+    const int second = kOrder == Order::exchanged_eights ? first + 2 : first + 1;
+    words[i] = pack<kHalf>(piece.v[first] * up, piece.v[second] * up);
   }
+  put_words<kOrder>(words, rows, n, k, to);
   if constexpr (kSums) put_sum(words, rows, n, k, to.sums);
 }
 
@@ -118,7 +128,13 @@ __device__ void stage_input(const Arguments& a, const NormWeights<T, kPiece>& ea
           for (const float x : piece.v) squares[i] += x * x;
           if (inside) weights.apply(a, norm_of<T>(a, found, first + i), piece);
         }
-        put_piece<kHalf, kOrder, kSums>(piece, all, first + i, k, to);
+        if constexpr (kHalf || std::is_same_v<T, float>) {
+          put_piece<kHalf, kOrder, kSums>(piece, all, first + i, k, to);
+        } else {  // as it is
+          std::uint32_t words[4];
+          memcpy(words, &values[i], sizeof words);
+          put_words<kOrder>(words, all, first + i, k, to);
+        }
         if (pair.exists()) pair.add(piece, pair_sum[i]);
       }
     }

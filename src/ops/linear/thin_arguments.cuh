@@ -34,9 +34,8 @@ struct Segment {
 struct Arguments {
   ThinInput input;
   int rows, cols;
+  float inverse_cols;
   int stages;                ///< steps of weights that a warp has on the way (thin_stage.cuh)
-  int splits;                ///< warps that share a tile's inputs: 1, 2, 4 or 8
-  int turns;                 ///< places for a tile's sums: 2 where warps go on to another tile
   int tiles, segments;       ///< by matrix units
   int pairs, pair_segments;  ///< by multiply-adds, behind the others
   Segment segment[kMostThinProducts];
@@ -49,7 +48,7 @@ __device__ inline const Segment& segment_of(const Segment* segments, int count, 
 }
 
 __device__ inline float silu(float z) {
-  return z / (1 + __expf(-z));
+  return __fdividef(z, 1 + __expf(-z));
 }
 
 /// The old value of y where it is added to.

@@ -2,8 +2,7 @@
 //
 // A thread's place in mma.m16n8k16: it holds values of the rows g and g + 8 of W, and of column g of the
 // activations, for the inputs that its quad's thread t has (Order, thin_activations.cuh). Quantized values
-// become integers in float16, which is exact; their scales multiply float32 sums, but for the 6-bit scales of
-// Q4_K and Q5_K: these multiply the integers, which stay below 2^11 and so exact.
+// become integers in float16, which is exact; their scales multiply float32 sums.
 #pragma once
 
 #include "ops/linear/thin_activations.cuh"
@@ -236,40 +235,51 @@ struct Decoder<DType::q5_0> : SimpleDecoder<DType::q5_0, true, false> {};
 template <>
 struct Decoder<DType::q5_1> : SimpleDecoder<DType::q5_1, true, true> {};
 
-/// Q4_K and Q5_K.
+/// Q4_K and Q5_K. Their quants are not cleared of what makes them float16: 1024 + q for the even groups of
+/// 32, which have the low halves of bytes, 1024 + 16 q for the odd ones. The groups' sums of activations take
+/// that away again, together with the minima.
 template <DType kType, bool kFive>
 struct SuperDecoder {
   static constexpr bool kHalf = true;
-  static constexpr Order kOrder = Order::eights;
+  static constexpr Order kOrder = Order::exchanged_eights;
   static constexpr bool kSums = true;
   static constexpr int kFifths = staged_at(kType, 1), kValues = staged_at(kType, kFive ? 2 : 1);
 
   /// A row's header: d and dmin, and the 6-bit numbers of the groups 0 to 3 and 4 to 7, one to a byte.
   struct Header {
-    std::uint32_t d, scales[2], mins[2];
+    float d, dmin;
+    std::uint32_t scales[2], mins[2];
     __device__ explicit Header(const uint4& bits)
-        : d(bits.x),
+        : d(low_half(bits.x)),
+          dmin(high_half(bits.x)),
           scales{bits.y & 0x3f3f3f3f, (bits.w & 0x0f0f0f0f) | (bits.y >> 2 & 0x30303030)},
           mins{bits.z & 0x3f3f3f3f, (bits.w >> 4 & 0x0f0f0f0f) | (bits.z >> 2 & 0x30303030)} {}
-    /// The scale of a group, twice.
-    __device__ __half2 scale(int group) const {
-      const std::uint32_t four = group < 4 ? scales[0] : scales[1];
-      const std::uint32_t under = __byte_perm(four, 0x64646464, 0x4040 + 0x0101 * (group % 4));
+    /// factor times the scale of a group; the byte becomes a float as 2^23 and itself.
+    __device__ float scale(int group, float factor) const {
+      const float under = __uint_as_float(__byte_perm(scales[group / 4], 0x4b000000, 0x7440 + group % 4));
+      return fmaf(under, factor, -8388608.0f * factor);
+    }
+    /// The numbers of the groups 2 t and 2 t + 1.
+    static __device__ __half2 pair_of(const std::uint32_t (&bytes)[2], int t) {
+      const std::uint32_t four = t < 2 ? bytes[0] : bytes[1];
+      const std::uint32_t under = __byte_perm(four, 0x64646464, t % 2 == 0 ? 0x4140 : 0x4342);
       return __hadd2(as_half2(under), __float2half2_rn(-1024));
     }
-    /// The minima of the groups 2 t and 2 t + 1.
-    __device__ std::uint32_t mins_of(int t) const {
-      const std::uint32_t word = t < 2 ? mins[0] : mins[1];
-      const std::uint32_t under = __byte_perm(word, 0x64646464, t % 2 == 0 ? 0x4140 : 0x4342);
-      return as_bits(__hadd2(as_half2(under), __float2half2_rn(-1024)));
+    __device__ std::uint32_t mins_of(int t) const { return as_bits(pair_of(mins, t)); }
+    /// In units of 64 d: what 1024 adds to an even group is 16 scale, to an odd one, counted 16 times, scale.
+    __device__ std::uint32_t excess_of(int t) const {
+      return as_bits(__hmul2(pair_of(scales, t), __floats2half2_rn(16, 1)));
     }
   };
 
-  // scale q for four q: (1024 + q) scale - 1024 scale, exact.
-  static __device__ void scaled_halves(std::uint32_t bytes, __half2 scale, std::uint32_t* to) {
-    const __half2 bias = __hmul2(scale, __float2half2_rn(-1024));
-    to[0] = as_bits(__hfma2(as_half2(__byte_perm(bytes, 0x64646464, 0x4140)), scale, bias));
-    to[1] = as_bits(__hfma2(as_half2(__byte_perm(bytes, 0x64646464, 0x4342)), scale, bias));
+  /// Bytes 0 and 2, then 1 and 3: their halves of four bits, and a fifth bit, in float16's mantissa.
+  static __device__ void to_halves(std::uint32_t bytes, std::uint32_t fifths, int group, std::uint32_t* to) {
+    const int shift = group % 2 * 4;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      to[i] = and_or(bytes >> 8 * i, 0x000f000fu << shift, 0x64006400);
+      if constexpr (kFive) to[i] |= (fifths >> (8 * i + group) & 0x00010001u) << (4 + shift);
+    }
   }
 
   template <int kMostRows, int kColumnTiles>
@@ -278,14 +288,25 @@ struct SuperDecoder {
     const Place at;
     const Header header[2] = {Header(shared_load<uint4>(stage + at.g * 16)),
                               Header(shared_load<uint4>(stage + at.g * 16 + 128))};
-    Words2 fifth[2] = {};
+    const std::uint32_t mins[2] = {header[0].mins_of(at.t), header[1].mins_of(at.t)};
+    const std::uint32_t excess[2] = {header[0].excess_of(at.t), header[1].excess_of(at.t)};
+    const float dmin[2] = {-header[0].dmin, -header[1].dmin};
+    const float d64[2] = {-64 * header[0].d, -64 * header[1].d};
+#pragma unroll
+    for (int c = 0; c < kColumnTiles; ++c) {
+      float minus[4] = {}, over[4] = {};
+      add_offsets(minus, mins, x.sums(step, c));
+      add_offsets(over, excess, x.sums(step, c));
+      add_scaled(sum[c], dmin, minus);
+      add_scaled(sum[c], d64, over);
+    }
+    Words2 fifths[2] = {};
     if constexpr (kFive) {
       for (int r = 0; r < 2; ++r) {
-        fifth[r] = shared_load<Words2>(stage + kFifths + (at.g + 8 * r) * 32 + at.t * 8);
+        fifths[r] = shared_load<Words2>(stage + kFifths + (at.g + 8 * r) * 32 + at.t * 8);
       }
     }
-    float group_sum[2][kColumnTiles][4] = {};
-#pragma unroll 1
+#pragma unroll
     for (int u = 0; u < 4; ++u) {  // two groups share 32 bytes
       Words2 bits[2];
       for (int r = 0; r < 2; ++r) {
@@ -293,39 +314,25 @@ struct SuperDecoder {
                                       at.t % 2 * 8);
       }
 #pragma unroll
-      for (int nibble = 0; nibble < 2; ++nibble) {
-        const int group = 2 * u + nibble;
+      for (int odd = 0; odd < 2; ++odd) {
+        const int group = 2 * u + odd;
         Weights w;
+        float scale[2];
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-          std::uint32_t low = bits[r].x >> 4 * nibble & 0x0f0f0f0f;
-          std::uint32_t high = bits[r].y >> 4 * nibble & 0x0f0f0f0f;
-          if constexpr (kFive) {
-            low |= (fifth[r].x >> group & 0x01010101) << 4;
-            high |= (fifth[r].y >> group & 0x01010101) << 4;
-          }
-          const __half2 scale = header[r].scale(group);
-          scaled_halves(low, scale, w.row(r));
-          scaled_halves(high, scale, w.row(r) + 2);
+          to_halves(bits[r].x, fifths[r].x, group, w.row(r));
+          to_halves(bits[r].y, fifths[r].y, group, w.row(r) + 2);
+          scale[r] = header[r].scale(group, odd == 0 ? header[r].d : header[r].d / 16);
         }
 #pragma unroll
         for (int c = 0; c < kColumnTiles; ++c) {
           const uint4 column = x.group(8 * step + group, c);
-          multiply_first<true>(group_sum[nibble][c], w, column);
-          multiply_second<true>(group_sum[nibble][c], w, column);
+          float part[4] = {};
+          multiply_first<true>(part, w, column);
+          multiply_second<true>(part, w, column);
+          add_scaled(sum[c], scale, part);
         }
       }
-    }
-    const std::uint32_t mins[2] = {header[0].mins_of(at.t), header[1].mins_of(at.t)};
-    const float d[2] = {low_half(header[0].d), low_half(header[1].d)};
-    const float dmin[2] = {-high_half(header[0].d), -high_half(header[1].d)};
-#pragma unroll
-    for (int c = 0; c < kColumnTiles; ++c) {
-      float offset[4] = {};
-      add_offsets(offset, mins, x.sums(step, c));
-      add_scaled(sum[c], d, group_sum[0][c]);
-      add_scaled(sum[c], d, group_sum[1][c]);
-      add_scaled(sum[c], dmin, offset);
     }
   }
 };

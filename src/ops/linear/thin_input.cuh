@@ -81,12 +81,12 @@ __device__ inline bool is_layer_norm(const Arguments& a) {
   return is_normed<T>(a) && a.input.bias != nullptr;
 }
 __device__ inline float inverse_deviation(const Arguments& a, const Statistics& found, int n) {
-  return rsqrtf(total_of(found.squares[n]) / static_cast<float>(a.cols) + a.input.eps);
+  return rsqrtf(total_of(found.squares[n]) * a.inverse_cols + a.input.eps);
 }
 template <typename T>
 __device__ inline RowNorm norm_of(const Arguments& a, const Statistics& found, int n) {
   if (!is_layer_norm<T>(a)) return {};
-  return {total_of(found.sum[n]) / static_cast<float>(a.cols), inverse_deviation(a, found, n)};
+  return {total_of(found.sum[n]) * a.inverse_cols, inverse_deviation(a, found, n)};
 }
 /// What a row's sums are multiplied by.
 template <typename T>
@@ -100,8 +100,7 @@ template <typename T, bool kSquares, int kWidth>
 __device__ void reduce_rows(const Arguments& a, Statistics& found) {
 #pragma unroll 1
   for (int n = 0; n < a.rows; ++n) {
-    const float mean =
-        kSquares && is_layer_norm<T>(a) ? total_of(found.sum[n]) / static_cast<float>(a.cols) : 0.0f;
+    const float mean = kSquares && is_layer_norm<T>(a) ? total_of(found.sum[n]) * a.inverse_cols : 0.0f;
     float value = 0;
 #pragma unroll 1
     for (int k = threadIdx.x * kWidth; k < a.cols; k += kThreads * kWidth) {

@@ -45,11 +45,6 @@ __device__ inline void wait_for_previous_kernel() {
 #endif
 }
 
-/// A barrier of `threads` threads, whole warps; barrier 0 is __syncthreads().
-__device__ inline void meet(int barrier, int threads) {
-  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
-}
-
 struct Words2 {
   std::uint32_t x, y;
 };
@@ -85,6 +80,13 @@ __device__ inline std::uint32_t as_bits(__half2 value) {
   std::uint32_t bits;
   memcpy(&bits, &value, sizeof bits);
   return bits;
+}
+
+/// (value & mask) | bits, in one instruction: the compiler makes two of it when both are constants.
+__device__ inline std::uint32_t and_or(std::uint32_t value, std::uint32_t mask, std::uint32_t bits) {
+  std::uint32_t result;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(result) : "r"(value), "r"(mask), "r"(bits));
+  return result;
 }
 
 __device__ inline float warp_sum(float value) {

@@ -1,9 +1,9 @@
 // The kernel of the thin products, and its launch.
 //
-// A tile is 16 outputs. Some warps of a block, a group, share a tile's inputs, multiply by matrix units, and
-// their sums meet in shared memory, always in the same order. Each warp fetches its own weights several steps
-// ahead, over the ends of tiles, and before the kernel in front has ended: no warp waits for another one but
-// where the activations come in and where sums meet.
+// A block makes a tile, 16 outputs, at a time. Its eight warps share the inputs, multiply by matrix units,
+// and their sums meet in shared memory, always in the same order. Each warp fetches its own weights several
+// steps ahead, over the ends of tiles, and before the kernel in front has ended: no warp waits for another
+// one but where the activations come in and where sums meet.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,7 @@ struct SharedLayout {
   int values, scales, sums, partial, statistics, pairs, end;  ///< the ring comes first
 
   template <typename Decoder>
-  static __host__ __device__ SharedLayout of(DType type, int cols, int rows, int stages, int turns) {
+  static __host__ __device__ SharedLayout of(DType type, int cols, int rows, int stages) {
     const int inputs = inputs_of(type), column_tiles = rows > 8 ? 2 : 1;
     SharedLayout at;
     at.steps = (cols + inputs - 1) / inputs;
@@ -29,7 +29,7 @@ struct SharedLayout {
     at.values = kWarps * stages * stage_bytes(type);
     at.sums = at.values + at.padded * rows * 2;
     at.partial = at.sums + (Decoder::kSums ? scaled * 32 : 0);
-    at.statistics = at.partial + turns * kWarps * column_tiles * kTileRows * 8 * 4;
+    at.statistics = at.partial + 2 * kWarps * column_tiles * kTileRows * 8 * 4;
     at.pairs = at.statistics + static_cast<int>(sizeof(Statistics));
     at.scales = at.pairs + static_cast<int>(sizeof(PairSums));
     at.end = at.scales + (Decoder::kHalf ? scaled * 4 : 0);
@@ -37,69 +37,46 @@ struct SharedLayout {
   }
 };
 
-/// A tile's outputs, shared among the threads of its group.
+/// The output of a tile that a thread makes: column n of row i.
 template <typename T, int kMostRows>
-class TileOutput {
+class Output {
  public:
   static constexpr int kColumnTiles = (kMostRows + 7) / 8;
 
-  /// What a thread's first output is added to, and multiplied by, is sought at once, long before it is
-  /// needed.
-  __device__ TileOutput(const Arguments& a, const TileRows& rows, const WarpWork& work,
-                        const Statistics& found)
-      : a_(a),
-        rows_(rows),
-        work_(work),
-        found_(found),
-        first_(work.slice * 32 + threadIdx.x % 32),
-        old_(old(first_)),
-        factor_(exists(first_) ? factor_after<T>(a, found, first_ / kTileRows) : 1) {}
-
+  /// Behind the barrier of the statistics.
+  __device__ Output(const Arguments& a, const Statistics& found)
+      : n_(threadIdx.x / kTileRows),
+        i_(threadIdx.x % kTileRows),
+        exists_(n_ < (kMostRows == 1 ? 1 : a.rows)) {
+    if (exists_) factor_ = factor_after<T>(a, found, n_);
+  }
+  /// Goes to another tile. What is added to is read at once, long before it is needed.
+  __device__ void begin(const TileRows& rows) {
+    const Segment& s = rows.segment;
+    m_ = rows.tile * s.step + i_ / 8 * s.second + i_ % 8;
+    stored_ = exists_ && m_ < s.rows && !(s.swiglu && i_ >= 8);
+    if (stored_) old_ = old_output(s, n_, m_);
+  }
   /// Adds up the warps' sums and stores. partial: [kWarps][column tile][16][8].
-  __device__ void store(const float* partial) const {
-    const Segment& s = rows_.segment;
-    partial += work_.group * work_.splits * kColumnTiles * kTileRows * 8;
-#pragma unroll 1
-    for (int at = first_; at < rows() * kTileRows; at += work_.splits * 32) {
-      if (!exists(at)) continue;
-      const int n = at / kTileRows, i = at % kTileRows;
-      const float factor = at == first_ ? factor_ : factor_after<T>(a_, found_, n);
-      const auto total = [&](int row) {
-        float sum = 0;
-#pragma unroll
-        for (int w = 0; w < kWarps; ++w) {
-          if (w < work_.splits) sum += partial[((w * kColumnTiles + n / 8) * kTileRows + row) * 8 + n % 8];
-        }
-        return sum * factor;
-      };
-      const float value = s.swiglu ? total(i) * silu(total(i + 8)) : total(i);
-      put_output(s, n, output(i), (at == first_ ? old_ : old(at)) + value);
-    }
+  __device__ void store(const Segment& s, const float* partial) const {
+    if (!stored_) return;
+    const float value = s.swiglu ? total(partial, i_) * silu(total(partial, i_ + 8)) : total(partial, i_);
+    put_output(s, n_, m_, old_ + value);
   }
 
  private:
-  __device__ int rows() const {
-    return kMostRows == 1 ? 1 : a_.rows;
-  }
-  __device__ int output(int i) const {
-    const Segment& s = rows_.segment;
-    return rows_.tile * s.step + i / 8 * s.second + i % 8;
-  }
-  __device__ bool exists(int at) const {
-    const Segment& s = rows_.segment;
-    const int i = at % kTileRows;
-    return at / kTileRows < rows() && output(i) < s.rows && !(s.swiglu && i >= 8);
-  }
-  __device__ float old(int at) const {
-    return exists(at) ? old_output(rows_.segment, at / kTileRows, output(at % kTileRows)) : 0.0f;
+  __device__ float total(const float* partial, int i) const {
+    float sum = 0;
+#pragma unroll
+    for (int w = 0; w < kWarps; ++w) {
+      sum += partial[((w * kColumnTiles + n_ / 8) * kTileRows + i) * 8 + n_ % 8];
+    }
+    return sum * factor_;
   }
 
-  const Arguments& a_;
-  const TileRows& rows_;
-  const WarpWork& work_;
-  const Statistics& found_;
-  int first_;
-  float old_, factor_;
+  int n_, i_, m_ = 0;
+  bool exists_, stored_ = false;
+  float old_ = 0, factor_ = 1;
 };
 
 template <DType kType, typename T, int kMostRows>
@@ -107,38 +84,39 @@ __global__ void __launch_bounds__(kThreads, 2) product(const __grid_constant__ A
   using D = Decoder<kType>;
   using X = Activations<kMostRows>;
   extern __shared__ __align__(128) std::byte shared[];
-  const auto layout = SharedLayout::of<D>(kType, a.cols, a.rows, a.stages, a.turns);
+  const auto layout = SharedLayout::of<D>(kType, a.cols, a.rows, a.stages);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const Staged staged = {shared + layout.values, shared + layout.scales, shared + layout.sums};
   auto* partial = reinterpret_cast<float*>(shared + layout.partial);
   auto& statistics = *reinterpret_cast<Statistics*>(shared + layout.statistics);
   auto& pair_sums = *reinterpret_cast<PairSums*>(shared + layout.pairs);
 
-  const WarpWork work(warp, a.splits);
-  WeightStream<kType> weights(a, shared + warp * a.stages * stage_bytes(kType), work, layout.steps);
+  WeightStream<kType> weights(a, shared + warp * a.stages * stage_bytes(kType), warp, layout.steps);
   FirstPair<float, kPiece> pair(a, pair_sums);
   const NormWeights<T, kPiece> norm_weights(a, threadIdx.x * kPiece);
   wait_for_previous_kernel();
+  // Not earlier: now the kernel before is gone from every multiprocessor, so the next one's blocks spread
+  // evenly.
+  let_dependents_start();
   if (is_layer_norm<T>(a)) {
     reduce_rows<T, false, kPiece>(a, statistics);
     reduce_rows<T, true, kPiece>(a, statistics);
   }
   stage_input<T, kMostRows, D::kHalf, D::kOrder, D::kSums>(a, norm_weights, pair, layout.padded, statistics,
                                                            staged);
-  // Not earlier: now the kernel before is gone from every multiprocessor, and the next one's blocks spread
-  // evenly; nor do its weights hold up the activations.
-  let_dependents_start();
 
   const X x(staged, a.rows);
+  Output<T, kMostRows> output(a, statistics);
   constexpr int kPartial = kWarps * X::kColumnTiles * kTileRows * 8;
-  for (int tile = work.first_tile(), turn = 0; tile < a.tiles; tile += work.tile_stride(), turn ^= 1) {
+#pragma unroll 1
+  for (int tile = blockIdx.x, turn = 0; tile < a.tiles; tile += gridDim.x, turn ^= 1) {
     const Segment& s = segment_of(a.segment, a.segments, tile);
     const TileRows rows{s, tile - s.first_tile};
-    const TileOutput<T, kMostRows> output(a, rows, work, statistics);
+    output.begin(rows);
     const int own[2] = {rows.row(0, lane / 4), rows.row(1, lane / 4)};
     float sum[X::kColumnTiles][4] = {};
 #pragma unroll 1
-    for (int step = work.slice; step < layout.steps; step += work.splits) {
+    for (int step = warp; step < layout.steps; step += kWarps) {
       const std::byte* stage = weights.wait();
       const int blocks = a.cols / planes_of(kType).elements;
       if constexpr (D::kHalf) {
@@ -156,8 +134,8 @@ __global__ void __launch_bounds__(kThreads, 2) product(const __grid_constant__ A
       to[lane] = {sum[c][0], sum[c][1]};
       to[lane + 32] = {sum[c][2], sum[c][3]};
     }
-    meet(1 + work.group, work.splits * 32);
-    output.store(of_turn);
+    __syncthreads();
+    output.store(s, of_turn);
   }
   if (a.pairs == 0) return;
   pair.store<T>(statistics);
@@ -224,14 +202,10 @@ inline Arguments rows_of(Arguments a, int first, int rows) {
 template <DType kType, typename T>
 void launch_product(const Arguments& a, bool dependent, cudaStream_t stream) {
   const Limits limits = Limits::of_device();
-  const int steps = (a.cols + inputs_of(kType) - 1) / inputs_of(kType);
-  int rows = a.rows, splits = 1;
-  while (splits < kWarps && 2 * splits <= steps) splits *= 2;
-  const int blocks =
-      std::min(limits.multiprocessors, std::max((a.tiles * splits + kWarps - 1) / kWarps, a.pairs));
-  const int turns = a.tiles * splits <= blocks * kWarps ? 1 : 2;
+  int rows = a.rows;
+  const int blocks = std::min(limits.multiprocessors, std::max(a.tiles, a.pairs));
   const auto need = [&](int part, int stages) {
-    return SharedLayout::of<Decoder<kType>>(kType, a.cols, part, stages, turns).end;
+    return SharedLayout::of<Decoder<kType>>(kType, a.cols, part, stages).end;
   };
   while (rows > 1 && need(rows, 2) > limits.shared) rows = (rows + 1) / 2;
   const int room = need(rows, 2) <= limits.shared_of_two ? limits.shared_of_two : limits.shared;
@@ -240,8 +214,6 @@ void launch_product(const Arguments& a, bool dependent, cudaStream_t stream) {
   for (int first = 0; first < a.rows; first += rows) {
     Arguments part = rows_of(a, first, std::min(rows, a.rows - first));
     part.stages = stages;
-    part.splits = splits;
-    part.turns = turns;
     const auto kernel = part.rows == 1  ? product<kType, T, 1>
                         : part.rows > 8 ? product<kType, T, 16>
                                         : product<kType, T, 8>;

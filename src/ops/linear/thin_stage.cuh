@@ -169,24 +169,20 @@ __device__ inline void wait_for_oldest(int stages) {
   }
 }
 
-/// What a warp does: of the tiles tile(0), tile(1), ... the steps slice, slice + splits, ...; `splits` warps,
-/// a group, share a tile.
-struct WarpWork {
-  int splits, group, slice;
-
-  __device__ WarpWork(int warp, int of_tile)
-      : splits(of_tile), group(warp / of_tile), slice(warp % of_tile) {}
-  __device__ int first_tile() const { return blockIdx.x + gridDim.x * group; }
-  __device__ int tile_stride() const { return gridDim.x * (kWarps / splits); }
-};
-
-/// Fetches a warp's steps one after the other, a.stages ahead of their use.
+/// Fetches a warp's steps one after the other, a.stages ahead of their use: of each of the block's tiles the
+/// steps warp, warp + kWarps, ...
 template <DType kType>
 class WeightStream {
  public:
-  __device__ WeightStream(const Arguments& a, std::byte* ring, const WarpWork& work, int steps)
-      : a_(a), work_(work), ring_(ring), steps_(steps), tile_(work.first_tile()), step_(work.slice) {
+  __device__ WeightStream(const Arguments& a, std::byte* ring, int warp, int steps)
+      : a_(a),
+        ring_(ring),
+        warp_(warp),
+        steps_(steps),
+        tile_(warp < steps ? static_cast<int>(blockIdx.x) : a.tiles),
+        step_(warp) {
     if (tile_ < a.tiles) begin();
+#pragma unroll 1
     for (int i = 0; i < a.stages; ++i) fetch();
   }
 
@@ -219,10 +215,10 @@ class WeightStream {
       second_.run(step_, to + staged_at(kType, 1));
       third_.run(step_, to + staged_at(kType, 2));
       fourth_.run(step_, to + staged_at(kType, 3));
-      step_ += work_.splits;
+      step_ += kWarps;
       if (step_ >= steps_) {
-        step_ = work_.slice;
-        tile_ += work_.tile_stride();
+        step_ = warp_;
+        tile_ += gridDim.x;
         if (tile_ < a_.tiles) begin();
       }
     }
@@ -231,9 +227,8 @@ class WeightStream {
   }
 
   const Arguments& a_;
-  const WarpWork& work_;
   std::byte* ring_;
-  int steps_;
+  int warp_, steps_;
   int tile_, step_;
   int next_ = 0;
   PlaneFetch<kType, 0> first_;
