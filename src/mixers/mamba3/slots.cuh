@@ -46,11 +46,17 @@ __device__ void each_of(int first, int step, int count, const Visit& visit) {
   }
 }
 
-/// Begins to copy 16 bytes of the state to shared memory. They pass by once a step, and are the first to
-/// leave the second-level cache: it is for weights.
-__device__ inline void stage_state(float* to, const float* from) {
-  std::uint64_t policy;
-  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+/// How the second-level cache keeps what is read of a state. It passes by once a step, and is the first to
+/// leave: the cache is for weights. Where the tail is folded it is written soon, and better still there.
+__device__ inline std::uint64_t state_policy(bool folds) {
+  std::uint64_t first, normal;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(first));
+  asm("createpolicy.fractional.L2::evict_normal.b64 %0, 1.0;" : "=l"(normal));
+  return folds ? normal : first;
+}
+
+/// Begins to copy 16 bytes of the state to shared memory.
+__device__ inline void stage_state(float* to, const float* from, std::uint64_t policy) {
   asm volatile("cp.async.cg.shared.global.L2::cache_hint [%0], [%1], 16, %2;" ::"r"(
                    static_cast<unsigned>(__cvta_generic_to_shared(to))),
                "l"(__cvta_generic_to_global(from)), "l"(policy)
@@ -100,11 +106,13 @@ struct Tile {
   __device__ bool has(int i) const { return Head::kPublished || row(i) < s.N; }
   __device__ int at(int i) const { return row(i) * s.wide_p + column; }
 
-  __device__ void begin_load(const float* h) {
+  /// Begins to bring the share from memory, to where it belongs.
+  __device__ void begin_load(const float* h, bool folds) {
+    const std::uint64_t policy = Head::kPublished ? state_policy(folds) : 0;
 #pragma unroll
     for (int i = 0; i < kTileRows; ++i) {
       if constexpr (Head::kPublished) {
-        stage_state(staged + at(i), h + at(i));
+        stage_state(staged + at(i), h + at(i), policy);
       } else {
         held[i] = has(i) ? __ldcs(reinterpret_cast<const float4*>(h + at(i))) : float4{};
       }
@@ -138,7 +146,7 @@ struct Tile {
     for (int i = begin; i < end; ++i) {
       const float* k = tokens + i * s.token;
       const float4 x = weight[i] * load4(k + s.R * s.wide_n + column);
-#pragma unroll 1
+#pragma unroll 2
       for (int r = 0; r < s.R; ++r) {
         const float4 v = s.is_mimo ? x * load4(mimo_x + r * s.wide_p + column) : x;
         each_row(k + r * s.wide_n, [&](int n, float k_n) { add_scaled(rows[n], k_n, v); });

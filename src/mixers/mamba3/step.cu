@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(Head::kThreads, Head::kBlocks)
   step.begin(tile);
   wait_for_products();
   step.prepare(slots, theta);
-  if (!Head::kPublished && !tile.empty()) tile.begin_load(step.state.h());
+  if (!Head::kPublished && !tile.empty()) tile.begin_load(step.state.h(), step.folds);
   __pipeline_wait_prior(1);
   __syncthreads();
 

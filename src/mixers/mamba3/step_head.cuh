@@ -44,10 +44,11 @@ struct HeadStep {
   /// What needs no product, on its way: first the old slots, then h, and what there is of parameters.
   __device__ void begin(Tile<Head>& tile) const {
     if constexpr (Head::kPublished) {
+      const std::uint64_t policy = state_policy(folds);
       each_of(4 * thread, 4 * threads, min(last, a.shared.old) * s.token,
-              [&](int i) { stage_state(tokens + s.token + i, state.token(0) + i); });
+              [&](int i) { stage_state(tokens + s.token + i, state.token(0) + i, policy); });
       __pipeline_commit();
-      tile.begin_load(state.h());
+      tile.begin_load(state.h(), folds);
     }
     if (s.is_mimo) {
       stage_rows(shared + a.shared.mimo_x, a.w.mimo_x + head * s.R * s.P, s.R, s.P, s.wide_p, threads);

@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(Head::kThreads)
   const Head s(shape, mimo_x != nullptr);
   const HeadState state{shape, sessions.states[session] + offset, head};
   Tile<Head> tile(s, nullptr);
-  if (!tile.empty()) tile.begin_load(state.h());
+  if (!tile.empty()) tile.begin_load(state.h(), true);
   if (s.is_mimo) stage_rows(mine, mimo_x + head * s.R * s.P, s.R, s.P, s.wide_p, s.threads());
   if (threadIdx.x < kLanes) {
     const int at = tail - 1;
