@@ -52,7 +52,7 @@ class ScanSet {
 
   void launch(const HeadWeights& weights, cudaStream_t stream) const {
     cuda::scan_forward(config_, input(rows_.data(), adt_.data(), dt_.data(), trap_.data(), rate_.data()),
-                       weights.scan(Side::device), sequences(), out_.data(), workspace_.data(), stream);
+                       weights.on(Side::device), sequences(), out_.data(), workspace_.data(), stream);
   }
 
   // Of one launch from zero states: the last sequence, its first and last head, whole.
@@ -69,7 +69,7 @@ class ScanSet {
     std::array<test::RelativeError, 2> errors;
     parallel_each(2, [&](std::int64_t i) {
       const std::int64_t head = i * (H - 1);
-      const auto parameters = test::head_parameters(config_, weights.scan(Side::host), head);
+      const auto parameters = test::head_parameters(config_, weights.on(Side::host), head);
       const auto in =
           test::scan_head_input(config_, input(rows.data(), adt.data(), dt.data(), trap.data(), rate.data()),
                                 parameters, 0, T, head);

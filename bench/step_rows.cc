@@ -46,7 +46,7 @@ class StepBatch {
 
   void step(std::int64_t layer, std::int64_t step, cudaStream_t stream) const {
     const std::int64_t first = step * batch_;
-    cuda::step_heads(config_, layout_, weights_.step(Side::device), sessions(), layer * layout_.size,
+    cuda::step_heads(config_, layout_, weights_.on(Side::device), sessions(), layer * layout_.size,
                      projected_.data() + first * config_.in_rows(),
                      dynamics_.data() + first * config_.dynamics_rows(),
                      out_.data() + first * config_.d_inner(), /*overlap=*/false, stream);
@@ -71,9 +71,9 @@ class StepBatch {
         steer.push_back(dynamics.data() + i * S);
       }
       for (const std::int64_t head : {std::int64_t{0}, config_.n_heads() - 1}) {
-        const auto parameters = test::head_parameters(config_, weights_.scan(Side::host), head);
+        const auto parameters = test::head_parameters(config_, weights_.on(Side::host), head);
         const auto in =
-            test::step_head_input<bf16>(config_, weights_.step(Side::host), parameters, rows, steer, head);
+            test::step_head_input<bf16>(config_, weights_.on(Side::host), parameters, rows, steer, head);
         auto state = test::HeadState::zeros(test::one_head(config_));
         const auto expected = test::run_head(config_, parameters, in, state);
         for (std::int64_t i = 0; i < steps_ * P; ++i) {

@@ -109,12 +109,8 @@ void Decoder<T>::enqueue(bool draws) {
   const Mamba3Sessions sessions{table_.states(), table_.positions(), table_.tails(), batch_};
   embedding(network_.embedding(), table_.ids(), batch_, residual_.data(), stream_);
   const auto mixer = [&](const NetworkLayer& layer, std::int64_t index, const MixerRows<T>& rows) {
-    const Mamba3Parameters& p = layer.mixer;
-    step_heads<T>(
-        network_.mixer(), network_.layout(),
-        {p.dt_bias, p.B_bias, p.C_bias, p.B_norm, p.C_norm, p.D, p.mimo_x, p.mimo_z, p.mimo_o, p.norm},
-        sessions, index * network_.layout().size, rows.projected, rows.dynamics, rows.gated,
-        LayerChain<T>::is_thin(batch_), stream_);
+    step_heads<T>(network_.mixer(), network_.layout(), layer.mixer, sessions, index * network_.layout().size,
+                  rows.projected, rows.dynamics, rows.gated, LayerChain<T>::is_thin(batch_), stream_);
   };
   chain_.run(batch_, residual_.data(), mixer, {}, stream_);
   chain_.final_norm(batch_, residual_.data(), hidden_.data(), stream_);

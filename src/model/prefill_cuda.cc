@@ -151,13 +151,11 @@ void Prefill<T>::mix(const NetworkLayer& layer, std::int64_t index, const MixerR
   const std::int64_t H = c.n_heads(), offset = index * network_.layout().size;
   float* const adt = dynamics_.data();
   const Mamba3Dynamics made{adt, adt + tokens_ * H, adt + 2 * tokens_ * H, adt + 3 * tokens_ * H};
-  mamba3_inputs(c, {layer.mixer.dt_bias, layer.mixer.B_norm, layer.mixer.C_norm}, tokens_, rows.projected,
-                rows.dynamics, made, stream_);
+  mamba3_inputs(c, layer.mixer, tokens_, rows.projected, rows.dynamics, made, stream_);
   const T* const z = rows.projected;
   const T* const x = z + c.d_inner();
   const T* const B = x + c.d_inner();
   const T* const C = B + c.bc_width();
-  const Mamba3Parameters& p = layer.mixer;
   if constexpr (std::is_same_v<T, bf16>) {
     if (scan_fits(c)) {
       const ScanSequences sequences{sessions_, tokens_, longest, table_->starts(), table_->states(), offset};
@@ -165,12 +163,11 @@ void Prefill<T>::mix(const NetworkLayer& layer, std::int64_t index, const MixerR
       if (scan_workspace_.size() < static_cast<std::int64_t>(needed))
         scan_workspace_ = Buffer<std::byte>(static_cast<std::int64_t>(needed));
       scan_forward(c, {z, x, B, C, made.adt, made.dt, made.trap, made.rate, c.in_rows(), c.in_rows()},
-                   {p.B_bias, p.C_bias, p.D, p.mimo_x, p.mimo_z, p.mimo_o, p.norm}, sequences, rows.gated,
-                   scan_workspace_.data(), stream_);
+                   layer.mixer, sequences, rows.gated, scan_workspace_.data(), stream_);
       return;
     }
   }
-  mamba3_recurrent<T>(c, network_.layout(), {p.B_bias, p.C_bias, p.D, p.mimo_x, p.mimo_z, p.mimo_o, p.norm},
+  mamba3_recurrent<T>(c, network_.layout(), layer.mixer,
                       {.z = z,
                        .x = x,
                        .B = B,

@@ -65,9 +65,13 @@ class CudaRecurrent : public OnCuda {
                                   .bc_stride = c.in_rows(),
                                   .out = reinterpret_cast<Row*>(out),
                                   .y = unwritten_up<float>(kRows * width)};
-    const cuda::RecurrentWeights weights{up(given.B_bias),      up(given.C_bias),      up(given.D),
-                                         or_null(given.mimo_x), or_null(given.mimo_z), or_null(given.mimo_o),
-                                         or_null(given.norm)};
+    const cuda::Mamba3Parameters weights{.B_bias = up(given.B_bias),
+                                         .C_bias = up(given.C_bias),
+                                         .D = up(given.D),
+                                         .mimo_x = or_null(given.mimo_x),
+                                         .mimo_z = or_null(given.mimo_z),
+                                         .mimo_o = or_null(given.mimo_o),
+                                         .norm = or_null(given.norm)};
     std::vector<float*> states;
     for (std::int64_t i = 0; i < sequences; ++i) states.push_back(up(given.states[first + i]));
     cuda::mamba3_recurrent(c, given.layout, weights, rows, {sequences, up(seqlens), up(states), 0}, stream);

@@ -28,13 +28,9 @@ class HeadWeights {
     add(c.is_outproj_norm ? c.d_inner() : 0, 0.5, 1.5);              // norm
   }
 
-  cuda::Mamba3StepWeights step(Side side) const {
+  cuda::Mamba3Parameters on(Side side) const {
     const auto at = [&](std::size_t i) { return values(i, side); };
     return {at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8), at(9)};
-  }
-  cuda::ScanParameters scan(Side side) const {
-    const auto at = [&](std::size_t i) { return values(i, side); };
-    return {at(1), at(2), at(5), at(6), at(7), at(8), at(9)};
   }
   /// For entries of the CPU; without matrices.
   Mamba3Weights cpu() const {

@@ -44,7 +44,7 @@ std::vector<double> doubles_from(const T* values, std::int64_t count) {
 }
 
 /// A head's parameters; `p` has pointers into host memory.
-inline HeadParameters head_parameters(const Mamba3Config& c, const cuda::ScanParameters& p,
+inline HeadParameters head_parameters(const Mamba3Config& c, const cuda::Mamba3Parameters& p,
                                       std::int64_t head) {
   const std::int64_t RN = c.rank() * c.d_state, RP = c.rank() * c.headdim;
   const auto of_head = [&](const float* values, std::int64_t size) {
@@ -92,7 +92,7 @@ inline HeadInput scan_head_input(const Mamba3Config& c, const cuda::ScanInput& r
 /// The same for single steps of one session: `projected` and `dynamics` are its rows, one for each token, as
 /// step_heads takes them; `w` has pointers into host memory.
 template <typename T>
-HeadInput step_head_input(const Mamba3Config& c, const cuda::Mamba3StepWeights& w,
+HeadInput step_head_input(const Mamba3Config& c, const cuda::Mamba3Parameters& w,
                           const HeadParameters& parameters, std::span<const T* const> projected,
                           std::span<const float* const> dynamics, std::int64_t head) {
   const std::int64_t H = c.n_heads(), P = c.headdim, N = c.d_state, E = c.d_inner(), S = c.n_angles();

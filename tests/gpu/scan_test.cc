@@ -54,7 +54,7 @@ class ScanCase {
     cuda::scan_forward(config_,
                        input(device_zx_.data(), device_bc_.data(), device_adt_.data(), device_dt_.data(),
                              device_trap_.data(), device_rate_.data()),
-                       weights_.scan(Side::device), sequences, out.data(), workspace.data(), stream_);
+                       weights_.on(Side::device), sequences, out.data(), workspace.data(), stream_);
     return on_host(out, stream_);
   }
 
@@ -73,7 +73,7 @@ class ScanCase {
         end = mamba3_export_state(config_, weights_.cpu(), ends->state(static_cast<std::int64_t>(i), 0));
       RelativeError error;
       for (std::int64_t head = 0; head < H; ++head) {
-        const auto parameters = head_parameters(config_, weights_.scan(Side::host), head);
+        const auto parameters = head_parameters(config_, weights_.on(Side::host), head);
         const auto in = scan_head_input(config_, rows, parameters, starts_[i], lengths_[i], head);
         HeadState state = head_of(config_, start, head);
         const auto expected = run_head(config_, parameters, in, state);

@@ -57,8 +57,8 @@ class StepCase {
   std::vector<T> step(std::int64_t i, std::int64_t first, std::int64_t count) const {
     const std::int64_t row = i * batch_ + first;
     const auto out = poisoned<T>(count * config_.d_inner(), stream_);
-    cuda::step_heads(config_, layout(), weights_.step(Side::device), sessions(first, count),
-                     blocks_->offset(), device_projected_.data() + row * config_.in_rows(),
+    cuda::step_heads(config_, layout(), weights_.on(Side::device), sessions(first, count), blocks_->offset(),
+                     device_projected_.data() + row * config_.in_rows(),
                      device_dynamics_.data() + row * config_.dynamics_rows(), out.data(), /*overlap=*/false,
                      stream_);
     return on_host(out, stream_);
@@ -84,8 +84,8 @@ class StepCase {
         rows.push_back(projected_.data() + (i * batch_ + session) * config_.in_rows());
         steer.push_back(dynamics_.data() + (i * batch_ + session) * config_.dynamics_rows());
       }
-      const auto parameters = head_parameters(config_, weights_.scan(Side::host), head);
-      const auto in = step_head_input<T>(config_, weights_.step(Side::host), parameters, rows, steer, head);
+      const auto parameters = head_parameters(config_, weights_.on(Side::host), head);
+      const auto in = step_head_input<T>(config_, weights_.on(Side::host), parameters, rows, steer, head);
       HeadState state = head_of(config_, starts_[static_cast<std::size_t>(session)], head);
       const auto expected = run_head(config_, parameters, in, state);
       const std::int64_t P = config_.headdim;
@@ -190,7 +190,7 @@ TEST_F(GpuStep, FoldingKeepsTheState) {
     }
     std::vector<reference::Mamba3State<float>> before;
     for (std::int64_t b = 0; b < std::ssize(kPositions); ++b) before.push_back(given.exported(b));
-    cuda::fold_tails(given.layout(), given.weights().step(Side::device).mimo_x, given.sessions(),
+    cuda::fold_tails(given.layout(), given.weights().on(Side::device).mimo_x, given.sessions(),
                      given.blocks().offset(), stream());
     given.set_tails(std::vector<std::int32_t>(kPositions.size()));
     for (std::int64_t b = 0; b < std::ssize(kPositions); ++b) {

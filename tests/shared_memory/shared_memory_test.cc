@@ -119,7 +119,7 @@ T* somewhere() {
   return reinterpret_cast<T*>(std::uintptr_t{1} << 20);
 }
 
-cuda::Mamba3StepWeights weights_of(const Mamba3Config& c) {
+cuda::Mamba3Parameters weights_of(const Mamba3Config& c) {
   const auto* values = somewhere<const float>();
   const float* mimo = c.is_mimo ? values : nullptr;
   return {values, values, values, values, values,
@@ -138,10 +138,8 @@ TEST(SharedMemory, OfTheScan) {
                                           .cu_seqlens = nullptr,
                                           .states = nullptr,
                                           .state_offset = 0};
-      expect_small("scan_forward", c, [&] {
-        cuda::scan_forward(c, {}, {w.B_bias, w.C_bias, w.D, w.mimo_x, w.mimo_z, w.mimo_o, w.norm}, sequences,
-                           nullptr, nullptr, nullptr);
-      });
+      expect_small("scan_forward", c,
+                   [&] { cuda::scan_forward(c, {}, w, sequences, nullptr, nullptr, nullptr); });
     }
   });
 }
@@ -156,10 +154,8 @@ void expect_small_rows(const Mamba3Config& c) {
   expect_small("step_heads", c, [&] {
     cuda::step_heads<Row>(c, layout, w, sessions, 0, nullptr, nullptr, nullptr, false, nullptr);
   });
-  expect_small("mamba3_recurrent", c, [&] {
-    const cuda::RecurrentWeights weights{w.B_bias, w.C_bias, w.D, w.mimo_x, w.mimo_z, w.mimo_o, w.norm};
-    cuda::mamba3_recurrent<Row>(c, layout, weights, {}, {.count = 2}, nullptr);
-  });
+  expect_small("mamba3_recurrent", c,
+               [&] { cuda::mamba3_recurrent<Row>(c, layout, w, {}, {.count = 2}, nullptr); });
   expect_small("mamba3_inputs", c,
                [&] { cuda::mamba3_inputs<Row>(c, {}, 5, nullptr, nullptr, {}, nullptr); });
   expect_small("fold_tails", c, [&] { cuda::fold_tails(layout, w.mimo_x, sessions, 0, nullptr); });

@@ -50,7 +50,7 @@ __device__ void norm_vector(Row* v, const float* gain, int size) {
 // A block a token.
 template <typename Row>
 __global__ void __launch_bounds__(kThreads)
-    make_inputs(Shape s, Mamba3InputWeights w, Row* projected, const float* dynamics, Mamba3Dynamics out) {
+    make_inputs(Shape s, Mamba3Parameters w, Row* projected, const float* dynamics, Mamba3Dynamics out) {
   const std::int64_t token = blockIdx.x;
   const float* row = dynamics + token * (3 * s.heads + s.angles);
   for (int i = threadIdx.x; i < s.heads + s.angles; i += kThreads) {
@@ -70,8 +70,8 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 template <typename Row>
-void mamba3_inputs(const Mamba3Config& c, const Mamba3InputWeights& weights, std::int64_t rows,
-                   Row* projected, const float* dynamics, const Mamba3Dynamics& out, cudaStream_t stream) {
+void mamba3_inputs(const Mamba3Config& c, const Mamba3Parameters& weights, std::int64_t rows, Row* projected,
+                   const float* dynamics, const Mamba3Dynamics& out, cudaStream_t stream) {
   if (rows == 0) return;
   const Shape shape{.heads = static_cast<int>(c.n_heads()),
                     .angles = static_cast<int>(c.n_angles()),
@@ -85,9 +85,9 @@ void mamba3_inputs(const Mamba3Config& c, const Mamba3InputWeights& weights, std
   check_launch("mamba3_inputs");
 }
 
-template void mamba3_inputs(const Mamba3Config&, const Mamba3InputWeights&, std::int64_t, float*,
-                            const float*, const Mamba3Dynamics&, cudaStream_t);
-template void mamba3_inputs(const Mamba3Config&, const Mamba3InputWeights&, std::int64_t, __nv_bfloat16*,
+template void mamba3_inputs(const Mamba3Config&, const Mamba3Parameters&, std::int64_t, float*, const float*,
+                            const Mamba3Dynamics&, cudaStream_t);
+template void mamba3_inputs(const Mamba3Config&, const Mamba3Parameters&, std::int64_t, __nv_bfloat16*,
                             const float*, const Mamba3Dynamics&, cudaStream_t);
 
 }  // namespace mamba3::cuda

@@ -65,8 +65,7 @@ class Call {
   RecurrentRows<float> scan_rows(const Projected& made, std::int64_t rows) {
     const Mamba3Dynamics to{per_head(rows), per_head(rows), per_head(rows),
                             staging.take<float>(rows * c_.n_angles())};
-    const Mamba3InputWeights weights{small_.dt_bias, small_.B_norm, small_.C_norm};
-    mamba3_inputs(c_, weights, rows, made.rows, made.dynamics, to, stream());
+    mamba3_inputs(c_, small_, rows, made.rows, made.dynamics, to, stream());
     const float *x = made.rows + c_.d_inner(), *B = x + c_.d_inner();
     return {.z = made.rows,
             .x = x,
@@ -87,10 +86,8 @@ class Call {
     const Sessions sessions(*this, {&place, 1});
     fold_tails(layout_, small_.mimo_x, sessions.device, 0, stream());
     const std::int32_t cu_seqlens[] = {0, static_cast<std::int32_t>(tokens)};
-    const RecurrentWeights weights{small_.B_bias, small_.C_bias, small_.D,   small_.mimo_x,
-                                   small_.mimo_z, small_.mimo_o, small_.norm};
-    mamba3_recurrent(c_, layout_, weights, rows,
-                     {1, staging.upload(cu_seqlens, 2), sessions.device.states, 0}, stream());
+    mamba3_recurrent(c_, layout_, small_, rows, {1, staging.upload(cu_seqlens, 2), sessions.device.states, 0},
+                     stream());
     sessions.download();
     state.tail = 0;
   }
@@ -139,7 +136,7 @@ class Call {
   const Mamba3Config& c_;
   const Mamba3Weights& w_;
   Mamba3Layout layout_;
-  Mamba3StepWeights small_;
+  Mamba3Parameters small_;
 };
 
 }  // namespace

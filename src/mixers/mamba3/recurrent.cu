@@ -24,7 +24,7 @@ constexpr int kSharedFloats = 96 * 1024 / sizeof(float);  // of the 99 KB that e
 // Block (head, sequence).
 template <int kQuads, int kRank, typename Row>
 __global__ void __launch_bounds__(kMostThreads, 1)
-    recur(Shape s, Mamba3Layout l, RecurrentWeights weights, RecurrentRows<Row> rows,
+    recur(Shape s, Mamba3Layout l, Mamba3Parameters weights, RecurrentRows<Row> rows,
           RecurrentSequences sequences) {
   extern __shared__ __align__(16) float memory[];
   const std::int64_t begin = sequences.cu_seqlens[blockIdx.y], end = sequences.cu_seqlens[blockIdx.y + 1];
@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(kMostThreads, 1)
 }
 
 template <typename Row>
-using Kernel = void (*)(Shape, Mamba3Layout, RecurrentWeights, RecurrentRows<Row>, RecurrentSequences);
+using Kernel = void (*)(Shape, Mamba3Layout, Mamba3Parameters, RecurrentRows<Row>, RecurrentSequences);
 
 template <typename Row>
 Kernel<Row> kernel_for(const Shape& s) {
@@ -104,7 +104,7 @@ bool takes_recurrent(const Mamba3Config& c) {
 }
 
 template <typename Row>
-void mamba3_recurrent(const Mamba3Config& config, const Mamba3Layout& layout, const RecurrentWeights& weights,
+void mamba3_recurrent(const Mamba3Config& config, const Mamba3Layout& layout, const Mamba3Parameters& weights,
                       const RecurrentRows<Row>& rows, const RecurrentSequences& sequences,
                       cudaStream_t stream) {
   if (sequences.count == 0) return;
@@ -119,9 +119,9 @@ void mamba3_recurrent(const Mamba3Config& config, const Mamba3Layout& layout, co
   check_launch("mamba3_recurrent");
 }
 
-template void mamba3_recurrent(const Mamba3Config&, const Mamba3Layout&, const RecurrentWeights&,
+template void mamba3_recurrent(const Mamba3Config&, const Mamba3Layout&, const Mamba3Parameters&,
                                const RecurrentRows<float>&, const RecurrentSequences&, cudaStream_t);
-template void mamba3_recurrent(const Mamba3Config&, const Mamba3Layout&, const RecurrentWeights&,
+template void mamba3_recurrent(const Mamba3Config&, const Mamba3Layout&, const Mamba3Parameters&,
                                const RecurrentRows<__nv_bfloat16>&, const RecurrentSequences&, cudaStream_t);
 
 }  // namespace mamba3::cuda

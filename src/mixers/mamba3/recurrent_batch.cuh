@@ -61,7 +61,7 @@ struct Head {
   const float *B_bias, *C_bias, *mimo_x, *mimo_z, *mimo_o, *norm;
   float D;
 
-  __device__ Head(const Mamba3Layout& l, float* values, const RecurrentWeights& w, std::int64_t head)
+  __device__ Head(const Mamba3Layout& l, float* values, const Mamba3Parameters& w, std::int64_t head)
       : theta(values + l.theta + head * l.angles),
         start(values + l.start + head * l.angles),
         h(values + l.h + head * l.d_state * l.wide_p),

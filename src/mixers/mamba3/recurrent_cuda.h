@@ -11,19 +11,9 @@
 
 #include "mixers/mamba3/config.h"
 #include "mixers/mamba3/layout.h"
+#include "mixers/mamba3/parameters_cuda.h"
 
 namespace mamba3::cuda {
-
-/// The heads' small parameters, in memory of the device.
-struct RecurrentWeights {
-  const float* B_bias = nullptr;  // [H, R, N]
-  const float* C_bias = nullptr;  // [H, R, N]
-  const float* D = nullptr;       // [H]
-  const float* mimo_x = nullptr;  // [H, R, P], null for SISO
-  const float* mimo_z = nullptr;  // [H, R, P], null for SISO
-  const float* mimo_o = nullptr;  // [H, R, P], null for SISO
-  const float* norm = nullptr;    // [E], null without is_outproj_norm
-};
 
 /// Rows of packed sequences, in memory of the device. B and C are normed and not yet biased or rotated. Row
 /// is float or __nv_bfloat16; everything between is float32.
@@ -57,12 +47,12 @@ bool takes_recurrent(const Mamba3Config& config);
 /// Steps 3 (biases) to 9 without out_proj. States have the layout `layout` and empty tails, on entry and on
 /// return.
 template <typename Row>
-void mamba3_recurrent(const Mamba3Config& config, const Mamba3Layout& layout, const RecurrentWeights& weights,
+void mamba3_recurrent(const Mamba3Config& config, const Mamba3Layout& layout, const Mamba3Parameters& weights,
                       const RecurrentRows<Row>& rows, const RecurrentSequences& sequences,
                       cudaStream_t stream);
-extern template void mamba3_recurrent(const Mamba3Config&, const Mamba3Layout&, const RecurrentWeights&,
+extern template void mamba3_recurrent(const Mamba3Config&, const Mamba3Layout&, const Mamba3Parameters&,
                                       const RecurrentRows<float>&, const RecurrentSequences&, cudaStream_t);
-extern template void mamba3_recurrent(const Mamba3Config&, const Mamba3Layout&, const RecurrentWeights&,
+extern template void mamba3_recurrent(const Mamba3Config&, const Mamba3Layout&, const Mamba3Parameters&,
                                       const RecurrentRows<__nv_bfloat16>&, const RecurrentSequences&,
                                       cudaStream_t);
 

@@ -65,7 +65,7 @@ std::size_t scan_workspace_bytes(const Mamba3Config& c, const ScanSequences& s) 
   return static_cast<std::size_t>(slots * c.n_heads() * slot_size(c)) * sizeof(float);
 }
 
-void scan_forward(const Mamba3Config& c, const ScanInput& input, const ScanParameters& parameters,
+void scan_forward(const Mamba3Config& c, const ScanInput& input, const Mamba3Parameters& parameters,
                   const ScanSequences& sequences, __nv_bfloat16* out, void* workspace, cudaStream_t stream) {
   if (sequences.count == 0 || sequences.longest == 0) return;
   const Mamba3Layout layout(c, mamba3_chunk(c));

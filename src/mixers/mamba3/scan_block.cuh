@@ -72,7 +72,7 @@ struct Memory {
 
 struct Arguments {
   ScanInput in;
-  ScanParameters parameters;
+  Mamba3Parameters parameters;
   __nv_bfloat16* out;
   const std::int32_t* cu_seqlens;
   float* const* states;

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "mixers/mamba3/config.h"
+#include "mixers/mamba3/parameters_cuda.h"
 
 namespace mamba3::cuda {
 
@@ -28,17 +29,6 @@ struct ScanInput {
   const float* rate;       // [T, S]        tanh(angle) pi
   std::int64_t zx_stride;
   std::int64_t bc_stride;
-};
-
-/// A layer's small parameters, as a checkpoint has them.
-struct ScanParameters {
-  const float* B_bias;  // [H, R, N]
-  const float* C_bias;  // [H, R, N]
-  const float* D;       // [H]
-  const float* mimo_x;  // [H, R, P], null for SISO
-  const float* mimo_z;  // [H, R, P], null for SISO
-  const float* mimo_o;  // [H, R, P], null for SISO
-  const float* norm;    // [E], null without is_outproj_norm
 };
 
 /// How T tokens fall into sequences. A state is a layer's block as Mamba3Layout has it, at
@@ -62,7 +52,7 @@ std::size_t scan_workspace_bytes(const Mamba3Config& config, const ScanSequences
 
 /// out [T, H, P], dense: the gated output, what out_proj takes. Products take bf16 and sum in float32;
 /// angles, decays and states are float32. Relative error in norm of out and h below 1e-2. The shape must fit.
-void scan_forward(const Mamba3Config& config, const ScanInput& input, const ScanParameters& parameters,
+void scan_forward(const Mamba3Config& config, const ScanInput& input, const Mamba3Parameters& parameters,
                   const ScanSequences& sequences, __nv_bfloat16* out, void* workspace, cudaStream_t stream);
 
 }  // namespace mamba3::cuda

@@ -92,7 +92,7 @@ bool takes_shape(const Mamba3Layout& l) {
 }
 
 template <typename T>
-void step_heads(const Mamba3Config& config, const Mamba3Layout& layout, const Mamba3StepWeights& weights,
+void step_heads(const Mamba3Config& config, const Mamba3Layout& layout, const Mamba3Parameters& weights,
                 const Mamba3Sessions& sessions, std::int64_t offset, const T* projected,
                 const float* dynamics, T* out, bool overlap, cudaStream_t stream) {
   const StepArgs<T> args{.shape = StateShape(layout),
@@ -117,10 +117,10 @@ void step_heads(const Mamba3Config& config, const Mamba3Layout& layout, const Ma
   launch<AnyHead<8>>(args, overlap, stream);
 }
 
-template void step_heads(const Mamba3Config&, const Mamba3Layout&, const Mamba3StepWeights&,
+template void step_heads(const Mamba3Config&, const Mamba3Layout&, const Mamba3Parameters&,
                          const Mamba3Sessions&, std::int64_t, const float*, const float*, float*, bool,
                          cudaStream_t);
-template void step_heads(const Mamba3Config&, const Mamba3Layout&, const Mamba3StepWeights&,
+template void step_heads(const Mamba3Config&, const Mamba3Layout&, const Mamba3Parameters&,
                          const Mamba3Sessions&, std::int64_t, const __nv_bfloat16*, const float*,
                          __nv_bfloat16*, bool, cudaStream_t);
 

@@ -45,7 +45,7 @@ template <typename T>
 struct StepArgs {
   StateShape shape;
   StepShared shared;
-  Mamba3StepWeights w;
+  Mamba3Parameters w;
   Mamba3Sessions sessions;
   std::int64_t offset;
   const T* projected;

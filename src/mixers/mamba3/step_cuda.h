@@ -17,22 +17,9 @@
 
 #include "mixers/mamba3/config.h"
 #include "mixers/mamba3/layout.h"
+#include "mixers/mamba3/parameters_cuda.h"
 
 namespace mamba3::cuda {
-
-/// A layer's small parameters in device memory, each on a boundary of 16 bytes.
-struct Mamba3StepWeights {
-  const float* dt_bias;           // [H]
-  const float* B_bias;            // [H, R, N]
-  const float* C_bias;            // [H, R, N]
-  const float* B_norm;            // [N]
-  const float* C_norm;            // [N]
-  const float* D;                 // [H]
-  const float* mimo_x = nullptr;  // [H, R, P], null for SISO
-  const float* mimo_z = nullptr;  // [H, R, P], null for SISO
-  const float* mimo_o = nullptr;  // [H, R, P], null for SISO
-  const float* norm = nullptr;    // [E], null without is_outproj_norm
-};
 
 /// A batch of sessions; the arrays lie in device memory.
 struct Mamba3Sessions {
@@ -59,13 +46,13 @@ bool takes_shape(const Mamba3Layout& layout);
 /// waits before it reads `projected` and `dynamics` and before it writes anything. So between two steps of
 /// the same layer there must stand a launch without overlap, as a graph's end is.
 template <typename T>
-void step_heads(const Mamba3Config& config, const Mamba3Layout& layout, const Mamba3StepWeights& weights,
+void step_heads(const Mamba3Config& config, const Mamba3Layout& layout, const Mamba3Parameters& weights,
                 const Mamba3Sessions& sessions, std::int64_t offset, const T* projected,
                 const float* dynamics, T* out, bool overlap, cudaStream_t stream);
-extern template void step_heads(const Mamba3Config&, const Mamba3Layout&, const Mamba3StepWeights&,
+extern template void step_heads(const Mamba3Config&, const Mamba3Layout&, const Mamba3Parameters&,
                                 const Mamba3Sessions&, std::int64_t, const float*, const float*, float*, bool,
                                 cudaStream_t);
-extern template void step_heads(const Mamba3Config&, const Mamba3Layout&, const Mamba3StepWeights&,
+extern template void step_heads(const Mamba3Config&, const Mamba3Layout&, const Mamba3Parameters&,
                                 const Mamba3Sessions&, std::int64_t, const __nv_bfloat16*, const float*,
                                 __nv_bfloat16*, bool, cudaStream_t);
 
