@@ -18,6 +18,7 @@ target_compile_definitions(fmt_headers INTERFACE FMT_HEADER_ONLY)
 add_library(hwy_one_target STATIC ${CMAKE_CURRENT_LIST_DIR}/one_target.cc)
 add_library(PkgConfig::hwy ALIAS hwy_one_target)
 target_include_directories(hwy_one_target SYSTEM PUBLIC ${headers})
+target_compile_definitions(hwy_one_target PUBLIC HWY_COMPILE_ONLY_STATIC)  # one instruction set: the baseline
 target_link_libraries(hwy_one_target PRIVATE mamba3_flags)
 
 if(MAMBA3_TESTS)

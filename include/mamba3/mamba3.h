@@ -74,6 +74,11 @@ int mamba3_threads(void);
  * file
  */
 mamba3_status mamba3_model_load(const char* path, mamba3_model** model);
+/**
+ * The same on a device: "cpu", "cuda" or "cuda:1".
+ * @return also MAMBA3_DEVICE and MAMBA3_OUT_OF_MEMORY
+ */
+mamba3_status mamba3_model_load_on(const char* path, const char* device, mamba3_model** model);
 void mamba3_model_free(mamba3_model* model);
 
 /** Number of logits: rows of the embedding, those without a token included. 0 for null. */

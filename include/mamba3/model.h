@@ -16,7 +16,10 @@ namespace mamba3 {
 class Network;
 
 /// What activations are rounded to on their way into a product, where the processor multiplies such numbers
-/// faster: bfloat16 for BF16 weights, int8 with a scale for 256 values of a token for quantized ones.
+/// faster: bfloat16 for BF16 weights, int8 with a scale for 256 values of a token for quantized ones. On a
+/// GPU everything but the residual stream, the dynamics and the state is bfloat16, weights of F32 and F16
+/// too; `exact` keeps float32 there, and the same bits for any division of a text into calls
+/// (docs/numerics.md).
 enum class Activations {
   rounded,                 ///< as above; float32 for weights of F32 and F16
   exact,                   ///< float32 for all
@@ -28,16 +31,20 @@ enum class Activations {
 class Model {
  public:
   /// An official folder (config.json, pytorch_model.bin or model.safetensors, tokenizer.json) or a .gguf
-  /// file. Throws Error with one sentence that names the file and the fault.
-  static Model load(const std::filesystem::path& path, Activations activations = Activations::rounded);
+  /// file. `device`: "cpu", "cuda" or "cuda:1". Throws Error with one sentence that names the file and the
+  /// fault, or what is wrong with the device.
+  static Model load(const std::filesystem::path& path, Activations activations = Activations::rounded,
+                    std::string_view device = "cpu");
 
   /// A GGUF file in memory, which must outlive the model; `name` stands for it in messages.
   static Model from_gguf(std::span<const std::byte> bytes, const std::string& name,
-                         Activations activations = Activations::rounded);
+                         Activations activations = Activations::rounded, std::string_view device = "cpu");
 
   /// Seeded random weights of a named shape ("mamba3-siso-187m"; throws Error with the list for another
-  /// name). `dtype` of the matrices: "f32", "f16", "bf16" or "q8_0". No tokenizer.
-  static Model random(std::string_view shape, std::uint64_t seed, std::string_view dtype);
+  /// name). `dtype` of the matrices: "bf16", "q8_0", "q4_k" or another of the types that a file may have. No
+  /// tokenizer.
+  static Model random(std::string_view shape, std::uint64_t seed, std::string_view dtype,
+                      Activations activations = Activations::rounded, std::string_view device = "cpu");
 
   explicit Model(std::shared_ptr<const Network> network) : network_(std::move(network)) {}
 

@@ -39,8 +39,11 @@ class Sampler {
     std::uint64_t draws = 0;
     std::vector<TokenId> recent;
   };
+  const SamplerOptions& options() const { return options_; }
   const State& state() const { return state_; }
   void resume(State state) { state_ = std::move(state); }
+  /// A token was drawn elsewhere, in the same way: the next draw is the one after it.
+  void count_draw() { state_.draws += options_.temperature == 0 ? 0 : 1; }
 
  private:
   struct Candidate {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "mamba3/model.h"
+#include "mamba3/sampler.h"
 #include "mamba3/tokenizer.h"
 
 namespace mamba3 {
@@ -35,6 +36,13 @@ class Session {
   /// and no session has moved, for no sessions, another number of tokens than of sessions, an id outside the
   /// vocabulary, sessions of different models, or one that stands there twice.
   static void step(std::span<Session* const> sessions, std::span<const TokenId> ids);
+
+  /// step(id), then the token that sampler.sample(logits(), words) gives; the caller accepts it. On a GPU it
+  /// is drawn there, and logits stay there: equal to the CPU's choice but for what rounding decides.
+  TokenId step(TokenId id, Sampler& sampler, std::int64_t words);
+  /// The same for many sessions of one model at once; samplers[i] draws drawn[i]. Throws as step does.
+  static void step(std::span<Session* const> sessions, std::span<const TokenId> ids,
+                   std::span<Sampler* const> samplers, std::int64_t words, std::span<TokenId> drawn);
 
   /// Makes logits() of many sessions of one model known, in one product with the head for all that are not
   /// yet. Throws as step and logits do.

@@ -113,9 +113,12 @@ int mamba3_threads(void) {
 }
 
 mamba3_status mamba3_model_load(const char* path, mamba3_model** model) {
+  return mamba3_model_load_on(path, "cpu", model);
+}
+mamba3_status mamba3_model_load_on(const char* path, const char* device, mamba3_model** model) {
   return guarded([&] {
     at(model, "model");
-    give(Model::load(&at(path, "path")), model);
+    give(Model::load(&at(path, "path"), Activations::rounded, &at(device, "device")), model);
   });
 }
 void mamba3_model_free(mamba3_model* model) {

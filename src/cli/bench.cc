@@ -25,7 +25,8 @@ struct BenchOptions {
 Model model_of(const BenchOptions& options) {
   if (options.random.empty()) return options.model.load();
   options.model.apply();
-  return Model::random(options.random, 0, options.type);
+  return Model::random(options.random, 0, options.type,
+                       options.model.exact ? Activations::exact : Activations::rounded, options.model.device);
 }
 
 Agreement require_agreement(const Model& model) {
@@ -86,6 +87,7 @@ void add_numbers(CLI::App& command, BenchOptions& options) {
     command.add_option(name, value, what)->option_text("N")->check(CLI::Range(std::int64_t{1}, kMost));
   };
   list("-p,--prompt", m.prompts, 1, "lengths of prompts to read (default 512)");
+  list("--prompt-batch", m.prompt_batches, 1, "prompts that are read at once (default 1)");
   number("-n,--tokens", m.decode_tokens, "tokens that each session writes (default 128)");
   list("--depth", m.depths, 0, "tokens that were read before (default 128)");
   list("--batch", m.batches, 1, "sessions that write at once (default 1)");

@@ -30,8 +30,9 @@ inline Rate rate_of(const std::vector<double>& seconds, double tokens, double wo
 }
 
 inline Rate rate_of(const PrefillFigure& figure, const Workload& work, const Ceilings& ceilings) {
-  return rate_of(figure.seconds, static_cast<double>(figure.tokens), work.prompt_operations(figure.tokens),
-                 ceilings.matrix());
+  const auto batch = static_cast<double>(figure.batch);
+  return rate_of(figure.seconds, batch * static_cast<double>(figure.tokens),
+                 batch * work.prompt_operations(figure.tokens), ceilings.matrix());
 }
 
 inline Rate rate_of(const DecodeFigure& figure, const Workload& work, const Ceilings& ceilings) {

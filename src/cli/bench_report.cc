@@ -37,6 +37,7 @@ Json ceiling_json(const std::vector<double>& rates) {
 
 Json to_json(const PrefillFigure& figure, const Rate& rate) {
   return {{"tokens", figure.tokens},
+          {"batch", figure.batch},
           {"tokens_per_s", to_json(rate.tokens_per_s)},
           {"seconds_per_token", rate.seconds_per_token},
           {"flops_per_token", rate.work_per_token},
@@ -78,13 +79,18 @@ std::string row(const std::string& name, const Rate& rate, double unit) {
       fmt::format("{:.1f}", 1e-9 * rate.work_per_s), fmt::format("{:.3f}", rate.share));
 }
 
+std::string prefill_name(const PrefillFigure& figure) {
+  return figure.batch == 1 ? fmt::format("  {} tokens", figure.tokens)
+                           : fmt::format("  {} x {} tokens", figure.batch, figure.tokens);
+}
+
 std::string figures_text(const BenchReport& r) {
   const Ceilings& ceilings = r.measured.ceilings;
   std::string text = "\n";
   text += fmt::format(kRow, "prefill", "tokens/s", "least to most", "ms/token", "MFLOP/tok", "GFLOP/s",
                       "of rate");
   for (const PrefillFigure& figure : r.measured.prefill) {
-    text += row(fmt::format("  {} tokens", figure.tokens), rate_of(figure, r.work, ceilings), 1e-6);
+    text += row(prefill_name(figure), rate_of(figure, r.work, ceilings), 1e-6);
   }
   text += "\n";
   text += fmt::format(kRow, "decode", "tokens/s", "least to most", "ms/token", "MB/token", "GB/s", "of read");
@@ -120,10 +126,15 @@ PlotPanel decode_panel(const BenchReport& r, const char* name, const char* x_lab
 }
 
 PlotPanel prefill_panel(const BenchReport& r) {
-  PlotPanel panel{"Prefill over length", "tokens of the prompt", "tokens/s", true, {{"prefill", {}}}};
-  for (const PrefillFigure& figure : r.measured.prefill) {
-    const Rate rate = rate_of(figure, r.work, r.measured.ceilings);
-    panel.lines[0].points.push_back(point(static_cast<double>(figure.tokens), rate.tokens_per_s));
+  PlotPanel panel{"Prefill over length", "tokens of a prompt", "tokens/s, all prompts together", true, {}};
+  for (const std::int64_t batch : r.options.prompt_batches) {
+    PlotLine& line = panel.lines.emplace_back(
+        PlotLine{batch == 1 ? "prefill" : fmt::format("{} prompts at once", batch), {}});
+    for (const PrefillFigure& figure : r.measured.prefill) {
+      if (figure.batch != batch) continue;
+      const Rate rate = rate_of(figure, r.work, r.measured.ceilings);
+      line.points.push_back(point(static_cast<double>(figure.tokens), rate.tokens_per_s));
+    }
   }
   return panel;
 }

@@ -64,7 +64,8 @@ void add_convert(CLI::App& program) {
                   "with --random the target alone")
       ->option_text("[SRC] DST")
       ->required();
-  add_type_option(command, options->type, "type of the matrices; all else is float32");
+  add_type_option(command, options->type,
+                  "type of the matrices, all else is float32; below eight bits only with --random");
   add_layout_option(command, options->layout);
   auto* random = command.add_option("--random", options->random, "a model of this shape with random weights")
                      ->option_text("NAME");
@@ -77,6 +78,11 @@ void add_convert(CLI::App& program) {
     if (options->paths.size() != expected) {
       throw CLI::ValidationError(fmt::format("{} paths were given, expected {}", options->paths.size(),
                                              expected == 2 ? "SRC and DST" : "DST alone with --random"));
+    }
+    const DType type = type_named(options->type);
+    if (options->random.empty() && is_quantized(type) && type != DType::q8_0) {
+      throw CLI::ValidationError(
+          fmt::format("--type {} is what mamba3 quantize makes of a model", options->type));
     }
     if (options->layout == Layout::tiles && fs::path(options->paths.back()).extension() != ".gguf") {
       throw CLI::ValidationError("--layout tiles is for a .gguf: a folder holds rows");

@@ -66,7 +66,7 @@ void add_imatrix(CLI::App& program) {
       ->required();
   command
       .add_option("--window,--ctx-size", options->chunks.tokens,
-                  "tokens read from a fresh state, a multiple of 64 (default 512)")
+                  "tokens read from a fresh state (default 512)")
       ->option_text("N")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30));
   command

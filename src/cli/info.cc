@@ -1,8 +1,9 @@
-// mamba3 info: what a file or folder holds.
+// mamba3 info: what a file or folder holds; what devices there are.
 #include <map>
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/devices.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "core/error.h"
@@ -13,7 +14,7 @@ namespace {
 
 struct InfoOptions {
   std::string path;
-  bool check = false, json = false;
+  bool check = false, devices = false, json = false;
 };
 
 struct TypeTotal {
@@ -132,6 +133,7 @@ std::string to_text(const Inspection& i, bool checked) {
 }
 
 void info(const InfoOptions& options) {
+  if (options.devices) return print_devices(options.json);
   const Inspection inspection = options.path.empty()
                                     ? inspect_gguf(require_default_model(), kDefaultModelName, options.check)
                                     : inspect(options.path, options.check);
@@ -154,6 +156,8 @@ void add_info(CLI::App& program) {
           "model folder, GGUF, safetensors or torch file, or tokenizer.json (default: the built-in model)")
       ->option_text("PATH");
   command.add_flag("--check", options->check, "read every byte and fail for what is not sound");
+  command.add_flag("--devices", options->devices, "show where a model can run, instead of a model")
+      ->excludes("path");
   add_json_flag(command, options->json);
   command.callback([options] { info(*options); });
 }

@@ -1,10 +1,9 @@
 #include "cli/options.h"
 
-#include <map>
-
 #include "cli/default_model.h"
+#include "core/device_info.h"
 #include "core/error.h"
-#include "no_cuda/no_cuda.h"
+#include "ops/linear/layout.h"
 
 namespace mamba3::cli {
 
@@ -24,20 +23,25 @@ void add_json_flag(CLI::App& command, bool& json) {
 }
 
 void add_type_option(CLI::App& command, std::string& type, const std::string& what) {
-  command.add_option("--type", type, what + " (f32, bf16, f16 or q8_0; default bf16)")
+  std::vector<std::string> names;
+  for (const std::string_view name : float_type_names()) {
+    if (cpu::has_kernels(dtype_named(name).value()))
+      names.push_back(CLI::detail::to_lower(std::string(name)));
+  }
+  command.add_option("--type", type, fmt::format("{} ({}; default bf16)", what, fmt::join(names, ", ")))
       ->option_text("TYPE")
-      ->check(CLI::IsMember({"f32", "bf16", "f16", "q8_0"}));
+      ->transform(CLI::IsMember(names, CLI::ignore_case));
 }
 
 void add_layout_option(CLI::App& command, Layout& layout) {
   command
-      .add_option(
-          "--layout", layout,
+      .add_option_function<std::string>(
+          "--layout",
+          [&layout](const std::string& name) { layout = name == "tiles" ? Layout::tiles : Layout::rows; },
           "of a .gguf: rows, which every program reads (default), or tiles, which only this one does and "
           "which starts sooner")
       ->option_text("LAYOUT")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, Layout>{{"rows", Layout::rows}, {"tiles", Layout::tiles}}));
+      ->check(CLI::IsMember({"rows", "tiles"}));
 }
 
 DType type_named(const std::string& name) {
@@ -57,19 +61,20 @@ void ModelOptions::add_to(CLI::App& command) {
   add_threads_option(command, threads);
   command.add_flag("--exact", exact,
                    "float32 activations in every product: slower, and closest to the weights");
-  command.add_option("--device", device)->check(CLI::IsMember({"cpu", "cuda"}))->group("");
+  command.add_option("--device", device, "cpu (default), cuda, or cuda:N for the N-th GPU")
+      ->option_text("DEVICE");
 }
 
 void ModelOptions::apply() const {
-  if (device == "cuda") no_cuda();
+  check_device(parse_device(device));
   set_threads(threads);
 }
 
 Model ModelOptions::load(Activations otherwise) const {
   apply();
   const Activations activations = exact ? Activations::exact : otherwise;
-  return path.empty() ? Model::from_gguf(require_default_model(), kDefaultModelName, activations)
-                      : Model::load(path, activations);
+  return path.empty() ? Model::from_gguf(require_default_model(), kDefaultModelName, activations, device)
+                      : Model::load(path, activations, device);
 }
 
 }  // namespace mamba3::cli

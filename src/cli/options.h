@@ -37,7 +37,7 @@ std::span<const std::byte> require_default_model();
 /// Adds `--layout`: rows or tiles.
 void add_layout_option(CLI::App& command, Layout& layout);
 
-/// Adds `--type`: "f32", "bf16", "f16" or "q8_0".
+/// Adds `--type`: the name, in any letter case, of a type that there are products for.
 void add_type_option(CLI::App& command, std::string& type, const std::string& what);
 DType type_named(const std::string& name);  ///< precondition: add_type_option let it pass
 

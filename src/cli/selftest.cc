@@ -55,10 +55,15 @@ void add_selftest(CLI::App& program) {
   CLI::App& command = *program.add_subcommand("selftest", "Compares this machine's results with known ones");
   command.add_option("files", options->files, "goldens or folders of them (default: a small built-in set)")
       ->option_text("FILE...");
-  command.add_option("--impl", options->impl, "implementation: reference or cpu (default cpu)")
-      ->option_text("IMPL")
-      ->check(CLI::IsMember({"reference", "cpu"}));
-  command.add_option("--dtype", options->precision, "f64 (reference), f32 or bf16 (cpu); default f32")
+  CLI::Option* impl =
+      command.add_option("--impl", options->impl, "implementation: reference, cpu or cuda (default cpu)")
+          ->option_text("IMPL")
+          ->check(CLI::IsMember({"reference", "cpu", "cuda"}));
+  command.add_option("--device", options->impl, "the implementation of this device: cpu or cuda")
+      ->option_text("DEVICE")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->excludes(impl);
+  command.add_option("--dtype", options->precision, "f64 (reference), f32, or bf16 (cpu, cuda); default f32")
       ->option_text("TYPE")
       ->check(CLI::IsMember({"f64", "f32", "bf16"}));
   command.add_option("--models", options->models, "folder of the checkpoints that model goldens name")

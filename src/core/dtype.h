@@ -72,10 +72,9 @@ void to_double(DType type, const std::byte* from, std::int64_t elements, double*
 
 /// Rounds to nearest even (f16, bf16), or quantizes: Q8_0 as ggml does (scale = max |x| / 127), the others
 /// with a search for the scales that give a small squared error, columns weighted by `importance` when it is
-/// given
-/// (`elements` values, finite, not negative). The same bits on every machine and for any division into calls
-/// of whole blocks. Throws Error(numeric) for what a quantized type cannot hold: NaN, infinity, magnitudes
-/// above its largest (Q8_0: 8.3e6).
+/// given (`elements` values, finite, not negative). The same bits on every machine and for any division into
+/// calls of whole blocks. Throws Error(numeric) for what a quantized type cannot hold: NaN, infinity,
+/// magnitudes above its largest (Q8_0: 8.3e6).
 void from_float(DType type, const float* from, std::int64_t elements, std::byte* to,
                 const float* importance = nullptr);
 

@@ -11,7 +11,7 @@ namespace mamba3 {
 HugeMemory::HugeMemory(std::size_t bytes) : size_(bytes) {
   if (bytes == 0) return;
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) fail(ErrorCode::io, "there is no memory for {} bytes of weights", bytes);
+  if (memory == MAP_FAILED) fail(ErrorCode::io, "there is no memory for {} bytes", bytes);
   data_ = static_cast<std::byte*>(memory);
   madvise(memory, bytes, MADV_HUGEPAGE);  // 4 KB pages will do where it is refused
 }

@@ -92,4 +92,20 @@ int default_threads() {
   return std::min(cores, granted_processors("/proc/self/cgroup", "/sys/fs/cgroup").value_or(cores));
 }
 
+#if defined(__x86_64__)
+bool has_avx512_bf16() {
+  return __builtin_cpu_supports("avx512bf16") != 0;
+}
+bool has_avx512_vnni() {
+  return __builtin_cpu_supports("avx512vnni") != 0;
+}
+#else
+bool has_avx512_bf16() {
+  return false;
+}
+bool has_avx512_vnni() {
+  return false;
+}
+#endif
+
 }  // namespace mamba3

@@ -14,7 +14,6 @@
 #include <atomic>
 #include <cstdint>
 #include <type_traits>
-#include <vector>
 
 namespace mamba3 {
 
@@ -42,18 +41,20 @@ void parallel_each(std::int64_t count, const Work& work) {
       const_cast<Plain*>(&work));
 }
 
-/// Pieces [0, count) in as many runs as there are threads: thread i takes those of run i, one by one, then
-/// what others have left. Loops over the same rows so find a row's data in the cache of the core that made
-/// it.
+/// Pieces [0, count) in as many runs as there are threads, kMostRuns at most: thread i takes those of run i,
+/// one by one, then what others have left. Loops over the same rows so find a row's data in the cache of the
+/// core that made it.
 class Runs {
  public:
-  explicit Runs(std::int64_t count) : count_(count), next_(static_cast<std::size_t>(threads())) {
-    for (std::size_t run = 0; run < next_.size(); ++run) next_[run].piece = begin_of(run);
+  static constexpr int kMostRuns = 64;
+
+  explicit Runs(std::int64_t count) : count_(count), runs_(std::min(threads(), kMostRuns)) {
+    for (int run = 0; run < runs_; ++run) next_[run].piece.store(begin_of(run), std::memory_order_relaxed);
   }
   template <typename Work>
   void work(const Work& work) {
-    for (std::size_t i = 0; i < next_.size(); ++i) {
-      const std::size_t run = (static_cast<std::size_t>(thread_index()) + i) % next_.size();
+    for (int i = 0; i < runs_; ++i) {
+      const int run = (thread_index() + i) % runs_;
       const std::int64_t end = begin_of(run + 1);
       for (std::int64_t piece; (piece = next_[run].piece.fetch_add(1, std::memory_order_relaxed)) < end;)
         work(piece);
@@ -62,14 +63,13 @@ class Runs {
 
  private:
   struct alignas(64) Next {
-    std::atomic<std::int64_t> piece = 0;
+    std::atomic<std::int64_t> piece;
   };
-  std::int64_t begin_of(std::size_t run) const {
-    return count_ * static_cast<std::int64_t>(run) / static_cast<std::int64_t>(next_.size());
-  }
+  std::int64_t begin_of(int run) const { return count_ * run / runs_; }
 
   std::int64_t count_;
-  std::vector<Next> next_;
+  int runs_;
+  Next next_[kMostRuns];  // here, not on the heap: a step of decoding has fifty regions
 };
 
 /// Calls work(i) for i in [0, count), each thread beginning with a run of its own.

@@ -99,12 +99,10 @@ ImportanceMatrix calibrate(const Model& model, std::string_view text, const std:
     const auto ids = source.peek(options.tokens);
     if (std::ssize(ids) < options.tokens) break;
     NetworkState state = network.zero_state();
-    network.prefill(
-        arena, ids, state, last.data(),
-        [&](const RowWindow& rows, const float* hidden) {
-          collector.saw(head, hidden + rows.begin * head.cols, rows.tokens());
-        },
-        {}, &collector);
+    const auto head_saw = [&](const RowWindow& rows, const float* hidden) {
+      collector.saw(head, hidden + rows.begin * head.cols, rows.tokens());
+    };
+    network.prefill(arena, ids, state, last.data(), {.on_hidden = head_saw, .observer = &collector});
     source.skip(options.tokens);
     if (progress) {
       double all = static_cast<double>(chunks + 1) +

@@ -49,9 +49,10 @@ class Reader {
     resize(std::ssize(ids));
     std::vector<float> last(static_cast<std::size_t>(width_));
     float* to = hidden_.data();
-    network_.prefill(arena_, ids, state_, last.data(), [&](const RowWindow& rows, const float* hidden) {
+    const auto keep = [&](const RowWindow& rows, const float* hidden) {
       to = std::copy(hidden + rows.begin * width_, hidden + rows.end * width_, to);
-    });
+    };
+    network_.prefill(arena_, ids, state_, last.data(), {.on_hidden = keep});
   }
   void step(std::span<const TokenId> ids) {
     resize(std::ssize(ids));

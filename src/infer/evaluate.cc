@@ -25,11 +25,11 @@ double window_nll(const Network& network, Arena& arena, std::span<const TokenId>
   std::vector<double> nll(targets.size());
   std::size_t done = 0;
   network.prefill(arena, ids.first(targets.size()), state, last.data(),
-                  [&](const RowWindow& rows, const float* hidden) {
+                  {.on_hidden = [&](const RowWindow& rows, const float* hidden) {
                     const auto count = static_cast<std::size_t>(rows.tokens());
                     network.nll(arena, rows, hidden, targets.subspan(done, count), nll.data() + done);
                     done += count;
-                  });
+                  }});
   return std::accumulate(nll.begin(), nll.end(), 0.0);
 }
 

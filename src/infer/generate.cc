@@ -103,13 +103,18 @@ std::string Generator::read(std::string_view text) {
   return held;
 }
 
+// Reads the last token and draws from what follows it.
+TokenId Generator::draw() {
+  if (!unread_) return sampler_.sample(session_.logits(), words_);
+  return session_.step(*std::exchange(unread_, std::nullopt), sampler_, words_);
+}
+
 void Generator::read_last() {
   if (unread_) session_.step(*std::exchange(unread_, std::nullopt));
 }
 
 TokenId Generator::next() {
-  read_last();
-  const TokenId id = sampler_.sample(session_.logits(), words_);
+  const TokenId id = draw();
   if (statistics_.ids.empty()) {
     first_token_ = Clock::now();
     statistics_.first_token_second = seconds_since_process_start();

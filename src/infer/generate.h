@@ -75,6 +75,7 @@ class Generator {
   std::string note() const;
   void resume(const std::string& note, const std::string& where);
   void read_last();
+  TokenId draw();
   TokenId next();
   bool is_end(TokenId id) const;
 

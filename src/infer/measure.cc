@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <memory>
 
 #include "core/arena.h"
 #include "core/error.h"
@@ -10,6 +11,7 @@
 #include "infer/process.h"
 #include "model/network.h"
 #include "ops/ceiling/ceiling.h"
+#include "ops/ceiling/ceiling_cuda.h"
 
 namespace mamba3 {
 namespace {
@@ -32,11 +34,15 @@ class Measuring {
   Measuring(const Model& model, const MeasureOptions& options,
             const std::function<void(const MeasureProgress&)>& progress)
       : model_(model), network_(model.network()), options_(options), progress_(progress) {
-    const auto largest = static_cast<std::size_t>(*std::ranges::max_element(options.batches));
+    if (network_.device() == Device::cpu) memory_ = std::make_unique<ReadProbe>();
+    const auto largest = static_cast<std::size_t>(std::max(
+        *std::ranges::max_element(options.batches), *std::ranges::max_element(options.prompt_batches)));
     hidden_.resize(largest * static_cast<std::size_t>(network_.config().d_model));
     logits_.resize(largest * static_cast<std::size_t>(model.vocab_size()));
     sessions_.resize(largest);
-    for (const std::int64_t tokens : options.prompts) result_.prefill.push_back({tokens, {}});
+    for (const std::int64_t tokens : options.prompts) {
+      for (const std::int64_t batch : options.prompt_batches) result_.prefill.push_back({tokens, batch, {}});
+    }
     for (const std::int64_t depth : options.depths) {
       for (const std::int64_t batch : options.batches) result_.decode.push_back({depth, batch, {}, 0});
     }
@@ -50,12 +56,14 @@ class Measuring {
     const auto start = Clock::now();
     const auto begin_figure = [&](const std::string& name) {
       report({name, done++, options_.repeats * figures, "figures", seconds_since(start)});
-      measure_ceilings();
+      if (network_.device() == Device::cpu) measure_ceilings();
     };
     for (std::int64_t round = 1; round <= options_.repeats; ++round) {
+      // Nobody shares a GPU; and its products at full rate warm it up so far that its clock falls.
+      if (network_.device() == Device::cuda) measure_gpu_ceilings();
       for (PrefillFigure& figure : result_.prefill) {
-        begin_figure(fmt::format("round {}: prefill of {}", round, figure.tokens));
-        figure.seconds.push_back(prefill_seconds(figure.tokens));
+        begin_figure(fmt::format("round {}: prefill of {}, batch {}", round, figure.tokens, figure.batch));
+        figure.seconds.push_back(prefill_seconds(figure.tokens, figure.batch));
       }
       for (DecodeFigure& figure : result_.decode) {
         begin_figure(
@@ -93,35 +101,36 @@ class Measuring {
   void warm_up() {
     constexpr std::int64_t kWholeWindow = 512;
     for (const PrefillFigure& figure : result_.prefill)
-      prefill_seconds(std::min(figure.tokens, kWholeWindow));
+      prefill_seconds(std::min(figure.tokens, kWholeWindow), figure.batch);
     for (const DecodeFigure& figure : result_.decode) step_seconds(figure.depth, figure.batch, 1);
   }
 
-  double prefill_seconds(std::int64_t tokens) {
+  double prefill_seconds(std::int64_t tokens, std::int64_t batch) {
     const auto ids = made_up_tokens(model_, 0, tokens);
-    NetworkState state = network_.zero_state();
+    std::vector<NetworkState> states(static_cast<std::size_t>(batch), network_.zero_state());
+    std::vector<Prompt> prompts;
+    for (NetworkState& state : states) prompts.push_back({ids, &state});
+    const std::int64_t D = network_.config().d_model;
     return seconds_of([&] {
-      network_.prefill(arena_, ids, state, hidden_.data());
-      network_.logits(arena_, hidden_.data(), 1, logits_.data());
+      network_.prefill_all(arena_, prompts);
+      for (std::int64_t b = 0; b < batch; ++b)
+        std::copy_n(states[b].hidden_of(tokens - 1), D, hidden_.data() + b * D);
+      network_.logits(arena_, hidden_.data(), batch, logits_.data());
     });
   }
 
   double step_seconds(std::int64_t depth, std::int64_t batch, std::int64_t steps) {
     std::vector<NetworkState*> states;
     for (std::int64_t b = 0; b < batch; ++b) states.push_back(&(sessions_[b] = at_depth_.at(depth)));
-    // The first step after a prefill folds the prompt's last chunk into the state: no step of a long text.
-    step(states, depth);
-    const double seconds = seconds_of([&] {
-      for (std::int64_t i = 1; i <= steps; ++i) step(states, depth + i);
-    });
-    return seconds / static_cast<double>(steps);
+    // Does not count: it meets the memory of the copies for the first time.
+    auto ids = made_up_tokens(model_, depth, batch);
+    network_.greedy(arena_, ids, states, 1);
+    return seconds_of([&] { network_.greedy(arena_, ids, states, steps); }) / static_cast<double>(steps);
   }
 
-  // Session b reads token `position` + b of the made-up text.
-  void step(std::span<NetworkState* const> states, std::int64_t position) {
-    const auto ids = made_up_tokens(model_, position, std::ssize(states));
-    network_.step(arena_, ids, states, hidden_.data());
-    network_.logits(arena_, hidden_.data(), std::ssize(states), logits_.data());
+  void measure_gpu_ceilings() {
+    result_.ceilings.memory.push_back(cuda::read_bandwidth());
+    result_.ceilings.bf16.push_back(cuda::bf16_matrix_rate());
   }
 
   void measure_ceilings() {
@@ -130,7 +139,7 @@ class Measuring {
     // figure of a small model.
     constexpr int kPasses = 5;
     for (int i = 0; i < kPasses; ++i) {
-      c.memory.push_back(memory_.rate());
+      c.memory.push_back(memory_->rate());
       for (const auto& [type, rates] : {std::pair{DotType::f32, &c.f32}, std::pair{DotType::bf16, &c.bf16},
                                         std::pair{DotType::int8, &c.int8}}) {
         if (const auto rate = dot_rate(type)) rates->push_back(*rate);
@@ -142,7 +151,7 @@ class Measuring {
   const Network& network_;
   const MeasureOptions& options_;
   const std::function<void(const MeasureProgress&)>& progress_;
-  ReadProbe memory_;
+  std::unique_ptr<ReadProbe> memory_;  // of the CPU
   Arena arena_;
   std::vector<float> hidden_, logits_;
   std::map<std::int64_t, NetworkState> at_depth_;
@@ -162,6 +171,7 @@ void MeasureOptions::check() const {
     }
   };
   in_range("the number of prompt tokens", 1, prompts);
+  in_range("the number of prompts", 1, prompt_batches);
   in_range("the depth", 0, depths);
   in_range("the batch", 1, batches);
   in_range("the number of decoded tokens", 1, {decode_tokens});

@@ -11,10 +11,11 @@
 namespace mamba3 {
 
 struct MeasureOptions {
-  std::vector<std::int64_t> prompts = {512};  ///< lengths to read
-  std::vector<std::int64_t> depths = {128};   ///< tokens read before decoding, 0 too
-  std::vector<std::int64_t> batches = {1};    ///< sessions that decode at once
-  std::int64_t decode_tokens = 128;           ///< a session, in each round
+  std::vector<std::int64_t> prompts = {512};       ///< lengths to read
+  std::vector<std::int64_t> prompt_batches = {1};  ///< prompts that are read at once
+  std::vector<std::int64_t> depths = {128};        ///< tokens read before decoding, 0 too
+  std::vector<std::int64_t> batches = {1};         ///< sessions that decode at once
+  std::int64_t decode_tokens = 128;                ///< a session, in each round
   std::int64_t repeats = 3;
 
   /// Throws Error(invalid_argument) for numbers outside 1 (depths: 0) to 1e9.
@@ -24,8 +25,9 @@ struct MeasureOptions {
   void check_memory(const Model& model) const;
 };
 
-/// Ceilings, a value for each time that they were measured: before every figure of every round. Bytes and
-/// operations a second; bf16 and int8 are empty where the processor has no instruction for them.
+/// Ceilings, a value for each time that they were measured: before every figure of every round, of a GPU
+/// before every round. Bytes and operations a second, of the device that works; bf16 and int8 are empty where
+/// the processor has no instruction for them.
 struct Ceilings {
   std::vector<double> memory, f32, bf16, int8;
 
@@ -34,20 +36,20 @@ struct Ceilings {
 };
 
 struct PrefillFigure {
-  std::int64_t tokens = 0;
-  std::vector<double> seconds;  ///< of the whole prompt and its last logits, one a round
+  std::int64_t tokens = 0, batch = 0;
+  std::vector<double> seconds;  ///< of the whole prompts and their last logits, one a round
 };
 
 struct DecodeFigure {
   std::int64_t depth = 0, batch = 0;
-  std::vector<double> seconds;      ///< of a step of all sessions and their logits, one a round
+  std::vector<double> seconds;      ///< of a step of all sessions and their next tokens, one a round
   std::int64_t resident_bytes = 0;  ///< memory of the process after the last round
 };
 
 struct Measurement {
   Ceilings ceilings;
-  std::vector<PrefillFigure> prefill;
-  std::vector<DecodeFigure> decode;  ///< every depth with every batch
+  std::vector<PrefillFigure> prefill;  ///< every length with every batch
+  std::vector<DecodeFigure> decode;    ///< every depth with every batch
 };
 
 struct MeasureProgress {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/device_info.h"
 #include "core/error.h"
 #include "core/threads.h"
 #include "model/network.h"
@@ -15,30 +16,42 @@ bool is_quantized_model(const Checkpoint& checkpoint) {
                              [](const auto& tensor) { return is_quantized(tensor.second.dtype); });
 }
 
-Model model_of(Checkpoint checkpoint, Activations activations) {
-  NetworkOptions options;
+Model model_of(Checkpoint checkpoint, Activations activations, const DeviceChoice& device) {
+  NetworkOptions options{.device = device.device, .device_index = device.index};
   options.exact = activations == Activations::exact ||
                   (activations == Activations::exact_unless_quantized && !is_quantized_model(checkpoint));
   return Model(std::make_shared<const Network>(std::move(checkpoint), options));
 }
 
+// Devices are looked at first: reading a large file takes longer.
+DeviceChoice require_device(std::string_view text) {
+  const DeviceChoice choice = parse_device(text);
+  check_device(choice);
+  return choice;
+}
+
 }  // namespace
 
-Model Model::load(const std::filesystem::path& path, Activations activations) {
-  return model_of(load_checkpoint(path), activations);
+Model Model::load(const std::filesystem::path& path, Activations activations, std::string_view device) {
+  const DeviceChoice choice = require_device(device);
+  return model_of(load_checkpoint(path), activations, choice);
 }
 
-Model Model::from_gguf(std::span<const std::byte> bytes, const std::string& name, Activations activations) {
-  return model_of(parse_gguf_checkpoint(bytes, name), activations);
+Model Model::from_gguf(std::span<const std::byte> bytes, const std::string& name, Activations activations,
+                       std::string_view device) {
+  const DeviceChoice choice = require_device(device);
+  return model_of(parse_gguf_checkpoint(bytes, name), activations, choice);
 }
 
-Model Model::random(std::string_view shape, std::uint64_t seed, std::string_view dtype) {
+Model Model::random(std::string_view shape, std::uint64_t seed, std::string_view dtype,
+                    Activations activations, std::string_view device) {
+  const DeviceChoice choice = require_device(device);
   const auto type = dtype_named(dtype);
   if (!type || !is_float(*type)) {
     fail(ErrorCode::invalid_argument, "type is {}, expected one of {}", dtype,
          fmt::join(float_type_names(), ", "));
   }
-  return Model(std::make_shared<const Network>(random_checkpoint(shape, seed, *type)));
+  return model_of(random_checkpoint(shape, seed, *type), activations, choice);
 }
 
 std::string Model::name() const {

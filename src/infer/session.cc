@@ -40,6 +40,14 @@ struct Session::Impl {
     }
   }
 
+  // After a step whose logits were not looked at.
+  void require_finite_hidden() {
+    logits_known = false;
+    const float* hidden = state.hidden_of(state.position - 1);
+    if (!std::all_of(hidden, hidden + network().config().d_model, [](float v) { return std::isfinite(v); }))
+      not_finite();
+  }
+
   // Says where the numbers went wrong: a tensor, when one is not finite.
   [[noreturn]] void not_finite() const {
     check_finite(network().checkpoint());
@@ -81,6 +89,43 @@ void Session::step(std::span<Session* const> sessions, std::span<const TokenId> 
   for (std::int64_t i = 0; i < count; ++i) states[i] = &sessions[i]->impl_->state;
   network.step(scratch(), ids, {states, sessions.size()}, hidden);
   for (Session* session : sessions) session->impl_->logits_known = false;
+}
+
+TokenId Session::step(TokenId id, Sampler& sampler, std::int64_t words) {
+  Session* const session = this;
+  Sampler* const draws = &sampler;
+  TokenId drawn = 0;
+  step({&session, 1}, {&id, 1}, {&draws, 1}, words, {&drawn, 1});
+  return drawn;
+}
+
+void Session::step(std::span<Session* const> sessions, std::span<const TokenId> ids,
+                   std::span<Sampler* const> samplers, std::int64_t words, std::span<TokenId> drawn) {
+  const Network& network = batch_network(sessions);
+  const auto count = std::ssize(sessions);
+  if (std::ssize(samplers) != count || std::ssize(drawn) != count) {
+    fail(ErrorCode::invalid_argument,
+         "a batch has {} sessions, {} samplers and room for {} tokens, expected as many", count,
+         samplers.size(), drawn.size());
+  }
+  const bool on_device =
+      std::ranges::all_of(samplers, [&](const Sampler* s) { return network.draws(s->options()); });
+  if (!on_device) {
+    step(sessions, ids);
+    compute_logits(sessions);
+    for (std::size_t i = 0; i < sessions.size(); ++i)
+      drawn[i] = samplers[i]->sample(sessions[i]->logits(), words);
+    return;
+  }
+  if (ids.size() != sessions.size()) {
+    fail(ErrorCode::invalid_argument, "a batch has {} sessions and {} tokens, expected as many of both",
+         count, ids.size());
+  }
+  const Arena::Scope scope(scratch());
+  auto* states = scratch().take<NetworkState*>(count);
+  for (std::int64_t i = 0; i < count; ++i) states[i] = &sessions[i]->impl_->state;
+  network.draw(scratch(), ids, {states, sessions.size()}, samplers, words, drawn);
+  for (Session* session : sessions) session->impl_->require_finite_hidden();
 }
 
 std::span<const float> Session::logits() {
@@ -145,7 +190,7 @@ const Network& Session::batch_network(std::span<Session* const> sessions) {
 }
 
 std::int64_t Session::rewindable() const {
-  return impl_->network().rewindable(impl_->state);
+  return impl_->state.rewindable();
 }
 
 void Session::rewind(std::int64_t tokens) {
@@ -175,7 +220,8 @@ Session Session::fork() const {
 }
 
 void Session::save(const std::filesystem::path& path, const std::string& note) const {
-  write_state(path, fingerprint(impl_->model.network().checkpoint()), {impl_->state, note});
+  const Network& network = impl_->network();
+  write_state(path, fingerprint(network.checkpoint()), {network.on_host(impl_->state), note});
 }
 
 Session Session::load(const Model& model, const std::filesystem::path& path, std::string* note) {
@@ -183,7 +229,7 @@ Session Session::load(const Model& model, const std::filesystem::path& path, std
   SavedState saved =
       parse_state(file.bytes(), path.string(), fingerprint(model.network().checkpoint()), model.network());
   auto impl = std::make_unique<Impl>(model);
-  impl->state = std::move(saved.network);
+  impl->state = model.network().from_host(std::move(saved.network));
   if (note != nullptr) *note = std::move(saved.note);
   return Session(std::move(impl));
 }

@@ -8,6 +8,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "mixers/mamba3/mamba3.h"
+#include "model/rows.h"
 
 namespace mamba3 {
 namespace {
@@ -90,11 +91,21 @@ void check_sizes(const Header& header, std::size_t file_size, std::string_view n
   }
 }
 
+// Bytes from each end of a tensor: they tell trained models apart, and few pages are read.
+constexpr std::int64_t kEnds = 256;
+
+std::vector<std::byte> bytes_of_rows(const StoredRows& rows, std::int64_t first, std::int64_t count) {
+  std::vector<std::byte> bytes, memory;
+  for (std::int64_t i = first; i < first + count; ++i) {
+    const std::byte* row = rows.row(i, memory);
+    bytes.insert(bytes.end(), row, row + rows.bytes());
+  }
+  return bytes;
+}
+
 }  // namespace
 
 std::uint64_t fingerprint(const Checkpoint& checkpoint) {
-  constexpr std::size_t kEnds =
-      256;  // bytes from each end of a tensor: tells trained models apart, reads few pages
   std::string text = config_to_json(checkpoint.config);
   XXH3_state_t* hash = XXH3_createState();
   XXH3_64bits_reset(hash);
@@ -104,9 +115,12 @@ std::uint64_t fingerprint(const Checkpoint& checkpoint) {
     const std::string row =
         fmt::format("{} {} {}", p.name, name_of(tensor.dtype), fmt::join(tensor.shape, " "));
     XXH3_64bits_update(hash, row.data(), row.size());
-    const std::size_t ends = std::min(kEnds, tensor.bytes.size());
-    XXH3_64bits_update(hash, tensor.bytes.data(), ends);
-    XXH3_64bits_update(hash, tensor.bytes.data() + tensor.bytes.size() - ends, ends);
+    const StoredRows rows(tensor);
+    const std::int64_t some = std::min(rows.count(), kEnds / rows.bytes() + 1);
+    const auto begin = bytes_of_rows(rows, 0, some), end = bytes_of_rows(rows, rows.count() - some, some);
+    const std::size_t ends = std::min<std::size_t>(kEnds, begin.size());
+    XXH3_64bits_update(hash, begin.data(), ends);
+    XXH3_64bits_update(hash, end.data() + end.size() - ends, ends);
   }
   const std::uint64_t digest = XXH3_64bits_digest(hash);
   XXH3_freeState(hash);
@@ -154,7 +168,7 @@ SavedState parse_state(std::span<const std::byte> bytes, std::string_view name, 
          network.checkpoint().name);
   }
   SavedState state;
-  state.network = network.zero_state();
+  state.network = zero_host_state(network.config());
   check_sizes(header, bytes.size(), name, network, state.network);
   Checksum stored;
   std::memcpy(&stored, bytes.data() + bytes.size() - sizeof stored, sizeof stored);

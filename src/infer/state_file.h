@@ -18,7 +18,8 @@ struct SavedState {
   std::string note;  ///< a caller's own text
 };
 
-/// What identifies a model: its configuration, its table of tensors, and the first and last bytes of each.
+/// What identifies a model: its configuration, its table of tensors, and the first and last bytes of each as
+/// a file of rows has them, so that its twin in tiles is the same model.
 std::uint64_t fingerprint(const Checkpoint& checkpoint);
 
 /// Atomic. Throws Error(io).

@@ -8,11 +8,11 @@
 namespace mamba3 {
 
 struct Workload {
-  /// Stored bytes that one decode step reads once, whatever the batch: every parameter, but an embedding that
-  /// is not the head (of which a step reads a row).
+  /// Bytes, as stored, of what one decode step reads once, whatever the batch: every parameter, but an
+  /// embedding that is not the head (of which a step reads a row).
   std::int64_t weight_bytes = 0;
-  /// The recurrent state of one session, h, k, x and theta in float32 over all layers; a step reads it and
-  /// writes it.
+  /// The recurrent state of one session, h, k, x and theta in float32 over all layers. step_bytes counts it
+  /// as read and written by each step, whatever is really done (a tail is folded into it now and then).
   std::int64_t state_bytes = 0;
   /// Operations of a prompt for each of its tokens: 2 for each weight of a matrix, and 4 H R N P a layer for
   /// the scan (outer product and read-out, a multiplication and an addition each), whatever is really done.

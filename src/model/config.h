@@ -24,6 +24,8 @@ struct ModelConfig {
   std::int64_t chunk_size = 64;  ///< kept for writing; a tile of the authors' kernels
   Mamba3Config mixer;
 
+  bool has_mlp() const { return d_intermediate > 0; }
+
   std::int64_t vocab_rows() const {  ///< rows of the embedding
     const auto m = pad_vocab_size_multiple;
     return (vocab_size + m - 1) / m * m;

@@ -1,6 +1,7 @@
 // Stands in for the CUDA backend of src/ops in a build without it: every entry says so. A build with CUDA
 // leaves this folder out and compiles the .cu files beside each operation instead.
 #include "no_cuda/no_cuda.h"
+#include "ops/ceiling/ceiling_cuda.h"
 #include "ops/cross_entropy/cross_entropy.h"
 #include "ops/embedding/embedding.h"
 #include "ops/linear/linear.h"
@@ -9,6 +10,15 @@
 
 namespace mamba3::cuda {
 
+double copy_bandwidth() {
+  no_cuda();
+}
+double read_bandwidth() {
+  no_cuda();
+}
+double bf16_matrix_rate() {
+  no_cuda();
+}
 void linear(Arena&, std::span<const Product>, const float*, std::int64_t) {
   no_cuda();
 }

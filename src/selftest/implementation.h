@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "core/device.h"
 #include "mixers/mamba3/reference.h"
 #include "model/checkpoint.h"
 #include "selftest/selftest.h"
@@ -70,8 +71,9 @@ class Implementation {
 /// In float or double.
 template <typename T>
 std::unique_ptr<Implementation> make_reference();
-/// Float32 arithmetic over weights of float32 or bfloat16.
-std::unique_ptr<Implementation> make_cpu(Precision precision);
+/// What a device runs: float32 arithmetic over weights of float32 or bfloat16. Models with bfloat16 on a GPU
+/// take its fast path, whose activations are bfloat16, too.
+std::unique_ptr<Implementation> make_fast(Device device, Precision precision);
 
 /// Throws Error(unsupported) for a precision that the implementation does not have.
 std::unique_ptr<Implementation> make_implementation(Impl impl, Precision precision);

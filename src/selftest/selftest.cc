@@ -69,7 +69,7 @@ Calls calls_and_steps(std::int64_t tokens) {
 }
 
 std::string_view name_of(Impl impl) {
-  return impl == Impl::cpu ? "cpu" : "reference";
+  return impl == Impl::cpu ? "cpu" : impl == Impl::cuda ? "cuda" : "reference";
 }
 
 std::string_view name_of(Precision precision) {
@@ -78,6 +78,7 @@ std::string_view name_of(Precision precision) {
 
 std::optional<Impl> impl_named(std::string_view name) {
   if (name == "cpu") return Impl::cpu;
+  if (name == "cuda") return Impl::cuda;
   if (name == "reference") return Impl::reference;
   return std::nullopt;
 }
@@ -100,11 +101,13 @@ bool Report::passed() const {
 }
 
 std::unique_ptr<Implementation> make_implementation(Impl impl, Precision precision) {
-  if (impl == Impl::cpu && precision != Precision::f64) return make_cpu(precision);
+  if (impl == Impl::cpu && precision != Precision::f64) return make_fast(Device::cpu, precision);
+  if (impl == Impl::cuda && precision != Precision::f64) return make_fast(Device::cuda, precision);
   if (impl == Impl::reference && precision == Precision::f32) return make_reference<float>();
   if (impl == Impl::reference && precision == Precision::f64) return make_reference<double>();
   fail(ErrorCode::unsupported,
-       "the {} implementation has no {}: cpu has float32 and bfloat16, reference has float32 and float64",
+       "the {} implementation has no {}: cpu and cuda have float32 and bfloat16, reference has float32 and "
+       "float64",
        name_of(impl), name_of(precision));
 }
 

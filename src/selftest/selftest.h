@@ -13,10 +13,10 @@
 
 namespace mamba3::selftest {
 
-enum class Impl { reference, cpu };
+enum class Impl { reference, cpu, cuda };
 enum class Precision { f64, f32, bf16 };
 
-std::string_view name_of(Impl impl);                              ///< "reference", "cpu"
+std::string_view name_of(Impl impl);                              ///< "reference", "cpu", "cuda"
 std::string_view name_of(Precision precision);                    ///< "float64", "float32", "bfloat16"
 std::optional<Impl> impl_named(std::string_view name);            ///< nothing when unknown
 std::optional<Precision> precision_named(std::string_view name);  ///< "f64", "f32", "bf16" too
@@ -55,9 +55,10 @@ struct Report {
 
 /// Runs one golden. Besides its outputs, a fast implementation is run again cut into several calls (the same
 /// bits are demanded) and token by token. bfloat16: inputs and parameters are rounded, and the float32
-/// reference on the rounded ones is the golden. Throws Error: bad_format for a file that is no golden, misses
-/// a tensor or has one of another shape; unsupported for a precision that the implementation does not have;
-/// not_found for a checkpoint that is not there.
+/// reference on the rounded ones is the golden; of a model on a GPU the same bits are not demanded then.
+/// Throws Error: bad_format for a file that is no golden, misses a tensor or has one of another shape;
+/// unsupported for a precision that the implementation does not have; not_found for a checkpoint that is not
+/// there.
 GoldenResult run_golden(const std::filesystem::path& path, const Options& options);
 GoldenResult run_golden(const Golden& golden, const Options& options);
 

@@ -18,7 +18,7 @@ class HostileState : public testing::Test {
  protected:
   HostileState() : model_(Model::load(fixtures() / "tiny-siso")), path_(folder_ / "state") {
     Session session(model_);
-    session.prefill(std::vector<TokenId>(70, 1));  // chunks of 64: a tail of 6
+    session.prefill(std::vector<TokenId>(70, 1));  // chunks of 32: a tail of 6
     session.save(path_);
     bytes_ = read_file(path_);
   }
@@ -56,7 +56,7 @@ TEST_F(HostileState, IsReadWhenNothingIsWrong) {
 // A tail reaches back to the start of its chunk at most; a longer one would be continued beyond the chunk's
 // memory.
 TEST_F(HostileState, ATailLongerThanItsChunkSoFar) {
-  for (const std::int64_t tail : {7, 63, 64, -1, 5, 0}) {  // the last two do not fit the hidden vectors
+  for (const std::int64_t tail : {7, 31, 32, -1, 5, 0}) {  // the last two do not fit the hidden vectors
     put(kFirstTailAt, tail);
     expect_refused();
   }
@@ -64,7 +64,7 @@ TEST_F(HostileState, ATailLongerThanItsChunkSoFar) {
 
 TEST_F(HostileState, AnotherNumberOfHiddenVectors) {
   for (const std::int64_t hidden :
-       {std::int64_t{0}, std::int64_t{6}, std::int64_t{8}, std::int64_t{65}, INT64_MAX}) {
+       {std::int64_t{0}, std::int64_t{6}, std::int64_t{8}, std::int64_t{33}, INT64_MAX}) {
     put(kHiddenAt, hidden);
     expect_refused();
   }

@@ -80,6 +80,24 @@ TEST(Bench, WritesATableAndAPlot) {
   }
 }
 
+TEST(Bench, TakesEveryTypeThatHasAProduct) {
+  const std::string help = run({"bench", "--help"}).out;
+  for (const std::string type :
+       {"f32", "bf16", "f16", "q8_0", "q6_k", "q5_k", "q4_k", "q5_1", "q5_0", "q4_1", "q4_0"}) {
+    EXPECT_NE(help.find(type), std::string::npos) << type;
+    for (const std::vector<std::string>& command :
+         {std::vector<std::string>{"bench"}, {"convert", "x.gguf"}}) {
+      auto whole = command;  // the shape is looked up after the type
+      whole.insert(whole.end(), {"--random", "no-such-shape", "--type", type});
+      expect_refused(run(whole), {"no-such-shape: "});
+    }
+  }
+  expect_refused(run({"bench", "--random", "no-such-shape", "--type", "Q4_K"}), {"no-such-shape: "});
+  for (const char* type : {"f64", "u8", "q3_k", ""}) {
+    expect_refused(run({"bench", "--random", "mamba3-siso-187m", "--type", type}), {"--type", "q4_k"});
+  }
+}
+
 TEST(Bench, RefusesWhatItCannotMeasure) {
   const test::TemporaryFolder folder;
   expect_refused(run({"bench", "-m", tiny("bad/nan-weights-checkpoint")}), {"out_proj.weight"});

@@ -81,7 +81,8 @@ TEST_F(QuantizeCommand, RefusesWhatItCannotDo) {
   expect_refused(run({"quantize", target, target, "--type", "q4_0"}), {"Q8_0", "--allow-requantize"});
   EXPECT_EQ(test::read_file(target), before);
   EXPECT_EQ(run({"quantize", target, target, "--type", "q4_0", "--allow-requantize"}).exit, 0);
-  expect_refused(run({"convert", model.path(), target, "--type", "q4_k"}), {"--type"});
+  expect_refused(run({"convert", model.path(), target, "--type", "q4_k"}),
+                 {"--type q4_k", "mamba3 quantize"});
 }
 
 TEST_F(QuantizeCommand, RefusesTextsThatAreTooShortAndEmptyWindows) {
@@ -113,8 +114,10 @@ TEST_F(QuantizeCommand, TilesRunAndAreTurnedBack) {
     EXPECT_EQ(text(back), text(rows));
   }
   const std::string other = (folder / "other").string();
-  expect_refused(run({"quantize", model.path(), target, "--type", "q8_0", "--layout", "columns"}),
-                 {"--layout", "columns"});
+  for (const char* wrong : {"columns", "0", "1", "Tiles"}) {
+    expect_refused(run({"quantize", model.path(), target, "--type", "q8_0", "--layout", wrong}),
+                   {"--layout", wrong, "rows", "tiles"});
+  }
   expect_refused(run({"convert", model.path(), other, "--layout", "tiles"}), {"--layout", ".gguf"});
   EXPECT_FALSE(std::filesystem::exists(other));
 }

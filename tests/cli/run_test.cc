@@ -128,7 +128,7 @@ TEST_F(RunTest, RefusesWhatItCannotRead) {
   expect_refused(run({"-p", "a", "--stop", ""}), {"stop"});
   expect_refused(run({"-p", "a", "--temp", "-1"}), {"temperature", "-1"});
   expect_refused(run({"-p", "a", "--temp", "nan"}), {"temperature"});
-  expect_refused(run({"-p", "a", "--device", "cuda"}), {"CUDA"});
+  expect_refused(run({"-p", "a", "--device", "cuda:99"}), {"cuda:99"});
 }
 
 TEST_F(RunTest, RefusesStatesThatDoNotFit) {

@@ -38,6 +38,15 @@ TEST_F(Threads, EveryPieceRunsOnce) {
   }
 }
 
+TEST_F(Threads, MoreThreadsThanRunsLeaveNoPiece) {
+  use_threads(Runs::kMostRuns + 3);
+  for (const int pieces : {1, Runs::kMostRuns - 1, 1000}) {
+    std::vector<std::atomic<int>> runs(pieces);
+    parallel_runs(pieces, [&](std::int64_t i) { ++runs[i]; });
+    for (const auto& r : runs) EXPECT_EQ(r, 1);
+  }
+}
+
 TEST_F(Threads, ManyShortJobsInARow) {
   use_threads(3);
   std::atomic<std::int64_t> sum = 0;

@@ -59,9 +59,10 @@ TEST_P(Calibrate, SeesTheHiddenVectorsBeforeTheHead) {
   Arena arena;
   const std::int64_t D = network.config().d_model;
   std::vector<float> last(static_cast<std::size_t>(D)), hidden;
-  network.prefill(arena, read, state, last.data(), [&](const RowWindow& rows, const float* values) {
+  const auto keep = [&](const RowWindow& rows, const float* values) {
     hidden.assign(values + rows.begin * D, values + rows.end * D);
-  });
+  };
+  network.prefill(arena, read, state, last.data(), {.on_hidden = keep});
   const bool tied = network.config().tie_embeddings;
   const auto expected = mean_squares(hidden, D);
   const auto& entry = found.entries.at(tied ? "token_embd.weight" : "output.weight");

@@ -44,6 +44,13 @@ TEST(Agreement, ModelsAgreeWithTheReference) {
   }
 }
 
+TEST(Agreement, HoldsForRandomModelsOfEveryType) {
+  for (const std::string_view name : float_type_names()) {
+    const Agreement agreement = agreement_with_reference(small_model(false, dtype_named(name).value()));
+    EXPECT_TRUE(agreement.holds()) << name << " " << agreement.prefill_error << " " << agreement.step_error;
+  }
+}
+
 TEST(Agreement, AllowsWhatTheTypesOfTheMatricesRound) {
   // Two layers of in_proj (four factors), up and gate, and the head: 13 inputs of normal values; out_proj and
   // down: 4 of gated ones, whose largest is 6.6 where theirs is 3. Twice the root of the sum of squares.

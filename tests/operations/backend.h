@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <optional>
 #include <sstream>
 
 #include "core/threads.h"
@@ -18,24 +19,32 @@
 
 namespace mamba3::test {
 
-inline bool is_built(Device device) {
-  const float one = 1;
-  float out = 0;
-  try {
-    norm(device, {&one, nullptr, 1}, &one, 1, &out);
-    return true;
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::unsupported) throw;
-    return false;
-  }
+/// Why a backend cannot run: its code is not in this build, or this machine has no such device. Nothing when
+/// it can. Asked once, so that a device that fails later fails its test.
+inline std::optional<ErrorCode> refusal(Device device) {
+  const auto ask = [](Device which) -> std::optional<ErrorCode> {
+    const float one = 1;
+    float out = 0;
+    try {
+      norm(which, {&one, nullptr, 1}, &one, 1, &out);
+      return std::nullopt;
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::unsupported && error.code() != ErrorCode::device) throw;
+      return error.code();
+    }
+  };
+  static const std::optional<ErrorCode> of_cuda = ask(Device::cuda);
+  return device == Device::cuda ? of_cuda : std::nullopt;
 }
 
-/// Every test of it runs once a backend, with one thread but for `steady`; a backend that this build lacks is
-/// counted as skipped.
+/// Every test of it runs once a backend, with one thread but for `steady`; a backend that this build or this
+/// machine lacks is counted as skipped.
 class OnBackend : public testing::TestWithParam<Backend> {
  protected:
   void SetUp() override {
-    if (!is_built(device())) GTEST_SKIP() << GetParam().name << " is not in this build";
+    if (refusal(device()).has_value()) {
+      GTEST_SKIP() << GetParam().name << " is not in this build, or the machine has no such device";
+    }
     use_instructions(GetParam().instructions);
     cpu::allow_dot_products(GetParam().dots);
     use_threads(1);

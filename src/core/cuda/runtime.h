@@ -36,6 +36,7 @@ class Event {
   ~Event();
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
+  cudaEvent_t get() const { return event_; }
   void record(cudaStream_t stream);
   void synchronize() const;
   /// Milliseconds from `start` to this; both have been recorded and reached.
@@ -64,6 +65,23 @@ class Memory {
  private:
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
+};
+
+/// Memory of the host that a device reads and writes by itself.
+class PinnedMemory {
+ public:
+  PinnedMemory() = default;
+  explicit PinnedMemory(std::size_t bytes);
+  ~PinnedMemory();
+  PinnedMemory(PinnedMemory&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
+  PinnedMemory& operator=(PinnedMemory&& other) noexcept {
+    std::swap(data_, other.data_);
+    return *this;
+  }
+  std::byte* data() const { return data_; }
+
+ private:
+  std::byte* data_ = nullptr;
 };
 
 /// `count` values of a plain type in memory of the device.

@@ -62,6 +62,15 @@ Memory::~Memory() {
   cudaFree(data_);
 }
 
+PinnedMemory::PinnedMemory(std::size_t bytes) {
+  void* memory = nullptr;
+  check(cudaMallocHost(&memory, bytes), "allocating pinned memory");
+  data_ = static_cast<std::byte*>(memory);
+}
+PinnedMemory::~PinnedMemory() {
+  cudaFreeHost(data_);
+}
+
 void upload(void* device, const void* host, std::size_t bytes, cudaStream_t stream) {
   check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream), "copying to the device");
   check(cudaStreamSynchronize(stream), "copying to the device");

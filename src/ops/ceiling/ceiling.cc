@@ -1,14 +1,11 @@
 #include "ops/ceiling/ceiling.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
 #include <fstream>
 
-#include "core/error.h"
 #include "core/threads.h"
 
 namespace mamba3 {
@@ -29,9 +26,9 @@ std::int64_t third_level_cache() {
   return kilobytes * 1024;
 }
 
-std::int64_t probe_bytes() {
+std::size_t probe_bytes() {
   const std::int64_t wanted = std::max(kProbeBytes, kCacheMultiple * third_level_cache());
-  return (wanted + kPiece - 1) / kPiece * kPiece;
+  return static_cast<std::size_t>((wanted + kPiece - 1) / kPiece * kPiece);
 }
 
 template <typename Work>
@@ -43,30 +40,20 @@ double seconds_of(const Work& work) {
 
 }  // namespace
 
-ReadProbe::ReadProbe() : size_(probe_bytes()) {
-  void* memory = mmap(nullptr, static_cast<std::size_t>(size_), PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) {
-    fail(ErrorCode::io, "there is no memory for the {} bytes that measure how fast it is read", size_);
-  }
-  data_ = static_cast<std::byte*>(memory);
-  madvise(memory, static_cast<std::size_t>(size_), MADV_HUGEPAGE);  // a wish: small pages work too
+ReadProbe::ReadProbe() : memory_(probe_bytes()) {
   // Every page its own: untouched ones all show the one page of zeros.
-  parallel_each(size_ / kPiece, [&](std::int64_t i) { std::memset(data_ + i * kPiece, 1, kPiece); });
-}
-
-ReadProbe::~ReadProbe() {
-  munmap(data_, static_cast<std::size_t>(size_));
+  parallel_each(bytes() / kPiece,
+                [&](std::int64_t i) { std::memset(memory_.data() + i * kPiece, 1, kPiece); });
 }
 
 double ReadProbe::rate() const {
   std::atomic<std::uint64_t> sink = 0;
   const double seconds = seconds_of([&] {
-    parallel_each(size_ / kPiece, [&](std::int64_t i) {
-      sink.fetch_xor(cpu::read_all({data_ + i * kPiece, kPiece}), std::memory_order_relaxed);
+    parallel_each(bytes() / kPiece, [&](std::int64_t i) {
+      sink.fetch_xor(cpu::read_all({memory_.data() + i * kPiece, kPiece}), std::memory_order_relaxed);
     });
   });
-  return static_cast<double>(size_) / seconds;
+  return static_cast<double>(bytes()) / seconds;
 }
 
 std::optional<double> dot_rate(DotType type) {

@@ -6,6 +6,8 @@
 #include <optional>
 #include <span>
 
+#include "core/huge_memory.h"
+
 namespace mamba3 {
 
 /// Memory for reading at full speed, and the rate at which threads() threads read it.
@@ -14,17 +16,13 @@ class ReadProbe {
   /// A buffer of 384 MB, or of eight times the last-level cache when that is more, in huge pages where the
   /// system gives them. Throws Error(io) when there is no memory for it.
   ReadProbe();
-  ~ReadProbe();
-  ReadProbe(const ReadProbe&) = delete;
-  ReadProbe& operator=(const ReadProbe&) = delete;
 
   /// Reads all of it once. Bytes a second.
   double rate() const;
-  std::int64_t bytes() const { return size_; }
+  std::int64_t bytes() const { return static_cast<std::int64_t>(memory_.size()); }
 
  private:
-  std::byte* data_;
-  std::int64_t size_;
+  HugeMemory memory_;
 };
 
 /// Sums of products that processors have instructions for: float32, pairs of bfloat16 into float32, fours of

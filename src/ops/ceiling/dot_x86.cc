@@ -1,6 +1,7 @@
-// Dot product instructions that Highway 1.0.3 does not know, with their own look at the processor.
+// Dot product instructions that Highway 1.0.3 does not know.
 #include <cstdint>
 
+#include "core/processors.h"
 #include "ops/ceiling/ceiling.h"
 
 #if defined(__x86_64__)
@@ -40,14 +41,14 @@ __attribute__((target("avx512f,avx512vnni"))) int int8_sums(std::int64_t rounds)
 }  // namespace
 
 std::int64_t cpu::dot_bf16(std::int64_t rounds) {
-  if (!__builtin_cpu_supports("avx512bf16")) return 0;
+  if (!has_avx512_bf16()) return 0;
   volatile float sink = bf16_sums(rounds);
   (void)sink;
   return rounds * kSums * 32 * 2;
 }
 
 std::int64_t cpu::dot_int8(std::int64_t rounds) {
-  if (!__builtin_cpu_supports("avx512vnni")) return 0;
+  if (!has_avx512_vnni()) return 0;
   volatile int sink = int8_sums(rounds);
   (void)sink;
   return rounds * kSums * 64 * 2;

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "core/processors.h"
 #include "ops/linear/kernels_cpu.h"
 #include "ops/linear/panel.h"
 
@@ -95,40 +96,83 @@ HWY_INLINE __m512i taken_off(const std::int32_t* negated_sum, int bits) {
   return _mm512_slli_epi32(broadcast(negated_sum), static_cast<unsigned>(bits));
 }
 
-// c [kRows, kTiles * 16] += x [kRows, groups * kGroup] times the panels. The instruction multiplies unsigned
-// with signed bytes: weights carry a zero point, whose part of the sum is taken off beforehand.
-template <int kRows, int kTiles, int kGroup, bool kMinima>
-HWY_INLINE void int8_tiles(const QuantPanel* panel, std::int64_t groups, int zero_bits, const Int8Part& x,
-                           bool begins, float* c, std::int64_t stride) {
+// Where int8_tiles finds its weights, in blocks of 32 inputs: unpacked in a panel for each tile ...
+template <int kGroupInputs, bool kWithMinima>
+struct FromPanels {
+  static constexpr int kGroup = kGroupInputs;
+  static constexpr bool kMinima = kWithMinima;
+  const QuantPanel* panels;
+  int zero_bits;
+
+  HWY_INLINE __m512i quad(int tile, std::int64_t block, int q) const {
+    return _mm512_load_si512(panels[tile].quants + (block * 8 + q) * kTileRows);
+  }
+  HWY_INLINE __m512 scale(int tile, std::int64_t block, int g) const {
+    return _mm512_load_ps(panels[tile].scale + (block * (32 / kGroup) + g) * kTileRows);
+  }
+  HWY_INLINE __m512 offset(int tile, std::int64_t block) const {
+    return _mm512_load_ps(panels[tile].offset + block * kTileRows);
+  }
+};
+
+// ... or as they lie in one tile, from its block `first` on.
+template <DType kType>
+struct FromPlanes {
+  using Type = Quants<kType>;
+  static constexpr int kGroup = Type::kGroup;
+  static constexpr bool kMinima = Type::kMinima;
+  static constexpr int zero_bits = Type::kZeroBits;
+  Planes planes;
+  std::int64_t first;
+
+  HWY_INLINE __m512i quad(int, std::int64_t block, int q) const {
+    return Type::quad(planes, first + block, q, 0).raw;
+  }
+  HWY_INLINE __m512 scale(int, std::int64_t block, int g) const {
+    return Type::scale(planes, first + block, g, 0).raw;
+  }
+  HWY_INLINE __m512 offset(int, std::int64_t block) const {
+    return Type::offset(planes, first + block, 0).raw;
+  }
+};
+
+// c [kRows, kTiles * 16] += (or =) x [kRows, 32 blocks] times the weights. The instruction multiplies
+// unsigned with signed bytes: weights carry a zero point, whose part of the sum is taken off beforehand.
+template <int kRows, int kTiles, typename Weights>
+HWY_INLINE void int8_tiles(const Weights& weights, std::int64_t blocks, const Int8Part& x, bool begins,
+                           float* c, std::int64_t stride) {
+  constexpr int kGroup = Weights::kGroup, kGroups = 32 / kGroup, kQuads = kGroup / 4;
   __m512 sum[kRows][kTiles];
   for (int i = 0; i < kRows; ++i) {
     for (int t = 0; t < kTiles; ++t) sum[i][t] = _mm512_setzero_ps();
   }
-  for (std::int64_t g = 0; g < groups; ++g) {
-    __m512i part[kRows][kTiles];
-    for (int i = 0; i < kRows; ++i) {
-      const __m512i begin = kMinima ? _mm512_setzero_si512() : taken_off(x.negated(i, g, kGroup), zero_bits);
-      for (int t = 0; t < kTiles; ++t) part[i][t] = begin;
-    }
-    for (int q = 0; q < kGroup / 4; ++q) {
-      const std::int64_t quad = g * (kGroup / 4) + q;
-      __m512i weight[kTiles];
-      for (int t = 0; t < kTiles; ++t) weight[t] = _mm512_load_si512(panel[t].quants + quad * kTileRows);
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    for (int g = 0; g < kGroups; ++g) {
+      const auto negated = [&](int i) { return x.negated(i, block * kGroups + g, kGroup); };
+      __m512i part[kRows][kTiles];
       for (int i = 0; i < kRows; ++i) {
-        const __m512i value = broadcast(x.values + i * x.stride + 4 * quad);
-        for (int t = 0; t < kTiles; ++t) part[i][t] = _mm512_dpbusd_epi32(part[i][t], weight[t], value);
+        const __m512i begin =
+            Weights::kMinima ? _mm512_setzero_si512() : taken_off(negated(i), weights.zero_bits);
+        for (int t = 0; t < kTiles; ++t) part[i][t] = begin;
       }
-    }
-    for (int t = 0; t < kTiles; ++t) {
-      const __m512 scale = _mm512_load_ps(panel[t].scale + g * kTileRows);
-      for (int i = 0; i < kRows; ++i) {
-        sum[i][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(part[i][t]), scale, sum[i][t]);
-      }
-      if constexpr (kMinima) {
-        const __m512 offset = _mm512_load_ps(panel[t].offset + g * kTileRows);
+      for (int q = g * kQuads; q < (g + 1) * kQuads; ++q) {
+        __m512i weight[kTiles];
+        for (int t = 0; t < kTiles; ++t) weight[t] = weights.quad(t, block, q);
         for (int i = 0; i < kRows; ++i) {
-          sum[i][t] =
-              _mm512_fnmadd_ps(_mm512_cvtepi32_ps(broadcast(x.negated(i, g, kGroup))), offset, sum[i][t]);
+          const __m512i value = broadcast(x.values + i * x.stride + block * 32 + q * 4);
+          for (int t = 0; t < kTiles; ++t) part[i][t] = _mm512_dpbusd_epi32(part[i][t], weight[t], value);
+        }
+      }
+      for (int t = 0; t < kTiles; ++t) {
+        const __m512 scale = weights.scale(t, block, g);
+        for (int i = 0; i < kRows; ++i) {
+          sum[i][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(part[i][t]), scale, sum[i][t]);
+        }
+        if constexpr (Weights::kMinima) {
+          const __m512 offset = weights.offset(t, block);
+          for (int i = 0; i < kRows; ++i) {
+            sum[i][t] = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(broadcast(negated(i))), offset, sum[i][t]);
+          }
         }
       }
     }
@@ -151,9 +195,10 @@ constexpr int kBf16Rows = 8, kInt8Rows = 4;
 template <int kMostRows, int kTiles, int kGroup, bool kMinima>
 void int8_panels(const QuantPanel* panels, std::int64_t count, int zero_bits, const Int8Part& x,
                  std::int64_t rows, bool begins, float* c, std::int64_t stride) {
+  const FromPanels<kGroup, kMinima> weights{panels, zero_bits};
   in_even_parts<kMostRows>(rows, [&](std::int64_t row, auto many) {
-    int8_tiles<decltype(many)::value, kTiles, kGroup, kMinima>(panels, count / kGroup, zero_bits, x.from(row),
-                                                               begins, c + row * stride, stride);
+    int8_tiles<decltype(many)::value, kTiles>(weights, count / 32, x.from(row), begins, c + row * stride,
+                                              stride);
   });
 }
 
@@ -182,51 +227,16 @@ void int8_columns(const PackedMatrix& W, std::int64_t tile, const Int8Rows& x, s
 template <DType kType, int kRows>
 void int8_stream(const PackedMatrix& W, std::int64_t tile, const Int8Rows& x, std::int64_t first, float* c,
                  std::int64_t stride) {
-  using Type = Quants<kType>;
-  const Planes planes(W, tile);
-  const Int8Part rows(x, first, 0);
-  __m512 total[kRows];
-  for (int i = 0; i < kRows; ++i) total[i] = _mm512_setzero_ps();
+  const auto planes = Planes::of<kType>(W, tile);
   for (std::int64_t k = 0; k < W.cols; k += kPanelInputs) {
-    __m512 sum[kRows];
-    for (int i = 0; i < kRows; ++i) sum[i] = _mm512_setzero_ps();
-    for (std::int64_t block = k / 32; block < std::min(k + kPanelInputs, W.cols) / 32; ++block) {
-      for (std::int64_t g = 0; g < 32 / Type::kGroup; ++g) {
-        __m512i part[kRows];
-        const auto negated = [&](int i) {
-          return rows.negated(i, block * (32 / Type::kGroup) + g, Type::kGroup);
-        };
-        for (int i = 0; i < kRows; ++i) {
-          part[i] = Type::kMinima ? _mm512_setzero_si512() : taken_off(negated(i), Type::kZeroBits);
-        }
-        for (std::int64_t q = g * Type::kGroup / 4; q < (g + 1) * Type::kGroup / 4; ++q) {
-          const __m512i weight = Type::quad(planes, block, q, 0).raw;
-          for (int i = 0; i < kRows; ++i) {
-            part[i] = _mm512_dpbusd_epi32(part[i], weight,
-                                          broadcast(rows.values + i * rows.stride + block * 32 + q * 4));
-          }
-        }
-        const __m512 scale = Type::scale(planes, block, g, 0).raw;
-        for (int i = 0; i < kRows; ++i) sum[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(part[i]), scale, sum[i]);
-        if constexpr (Type::kMinima) {
-          const __m512 offset = Type::offset(planes, block, 0).raw;
-          for (int i = 0; i < kRows; ++i) {
-            sum[i] = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(broadcast(negated(i))), offset, sum[i]);
-          }
-        }
-      }
-    }
-    for (int i = 0; i < kRows; ++i) {
-      const float scale = rows.scale[i * rows.scales + k / kScaleInputs];
-      total[i] = _mm512_fmadd_ps(sum[i], _mm512_set1_ps(scale), total[i]);
-    }
+    const std::int64_t blocks = std::min(kPanelInputs, W.cols - k) / 32;
+    int8_tiles<kRows, 1>(FromPlanes<kType>{planes, k / 32}, blocks, Int8Part(x, first, k), k == 0, c, stride);
   }
-  for (int i = 0; i < kRows; ++i) _mm512_storeu_ps(c + i * stride, total[i]);
 }
 
 void bf16_group(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, const BFloatRows& x,
                 std::int64_t first, std::int64_t rows, float* c, std::int64_t stride) {
-  const BlockFields& f = fields_of(W.dtype);
+  constexpr BlockFields f = kFieldsOf<DType::bf16>;
   const std::int64_t bytes = tile_bytes(f, W.cols), pairs = blocks_of(f, W.cols);
   const std::byte* from = W.tiles + tile * bytes;
   const auto one_by_one = [&](std::int64_t row, auto many) {
@@ -307,13 +317,6 @@ namespace {
 
 std::atomic<bool> allowed = true;
 
-#if HWY_ARCH_X86
-const bool processor_has_bf16 = __builtin_cpu_supports("avx512bf16") != 0;
-const bool processor_has_int8 = __builtin_cpu_supports("avx512vnni") != 0;
-#else
-const bool processor_has_bf16 = false, processor_has_int8 = false;
-#endif
-
 }  // namespace
 
 void bf16_product(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, const BFloatRows& x,
@@ -327,11 +330,11 @@ void int8_product(const PackedMatrix& W, std::int64_t tile, std::int64_t tiles, 
 }
 
 bool has_bf16_product() {
-  return processor_has_bf16 && allowed && HWY_DYNAMIC_DISPATCH(is_here)();
+  return has_avx512_bf16() && allowed && HWY_DYNAMIC_DISPATCH(is_here)();
 }
 
 bool has_int8_product() {
-  return processor_has_int8 && allowed && HWY_DYNAMIC_DISPATCH(is_here)();
+  return has_avx512_vnni() && allowed && HWY_DYNAMIC_DISPATCH(is_here)();
 }
 
 void allow_dot_products(bool yes) {

@@ -56,9 +56,9 @@ HWY_INLINE void decode_block(const Planes& p, std::int64_t first, float* out) {
 void decode_tile(const PackedMatrix& W, std::int64_t tile, std::int64_t first, std::int64_t count,
                  float* out) {
   const D d;
-  const Planes planes(W, tile);
   const std::int64_t L = lanes();
   const auto plain = [&](auto type) {
+    const auto planes = Planes::of<decltype(type)::value>(W, tile);
     for (std::int64_t k = 0; k < count; ++k) {
       for (std::int64_t lane = 0; lane < cpu::kTileRows; lane += L) {
         hn::Store(Floats<decltype(type)::value>::value(planes, first + k, lane), d,
@@ -69,6 +69,7 @@ void decode_tile(const PackedMatrix& W, std::int64_t tile, std::int64_t first, s
   if (W.dtype == DType::f16) return plain(std::integral_constant<DType, DType::f16>());
   if (W.dtype == DType::bf16) return plain(std::integral_constant<DType, DType::bf16>());
   with_quants(W.dtype, [&](auto type) {
+    const auto planes = Planes::of<decltype(type)::value>(W, tile);
     for (std::int64_t k = 0; k < count; k += 32) {
       decode_block<decltype(type)::value>(planes, first + k, out + k * cpu::kTileRows);
     }

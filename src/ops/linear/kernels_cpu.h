@@ -47,11 +47,13 @@ inline void in_even_parts(std::int64_t rows, const Work& work) {
   const std::int64_t parts = (rows + kMost - 1) / kMost;
   for (std::int64_t part = 0; part < parts; ++part) {
     const std::int64_t first = rows * part / parts, count = rows * (part + 1) / parts - first;
-    [&]<int... kCount>(std::integer_sequence<int, kCount...>) {
-      (void)((count == kCount + 1 ? (work(first, std::integral_constant<int, kCount + 1>()), true) : false) ||
-             ...);
-    }
-    (std::make_integer_sequence<int, kMost>());
+    const auto try_one = [&](auto many) {
+      if (many == count) work(first, many);
+    };
+    const auto try_all = [&]<int... kBefore>(std::integer_sequence<int, kBefore...>) {
+      (try_one(std::integral_constant<int, kBefore + 1>()), ...);
+    };
+    try_all(std::make_integer_sequence<int, kMost>());
   }
 }
 

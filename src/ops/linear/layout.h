@@ -30,25 +30,59 @@ struct BlockFields {
   std::array<Field, 4> fields;  ///< in the order of the planes; unused ones have no units
 };
 
+struct TypeFields {
+  DType type;
+  BlockFields fields;
+};
+
+/// All types with kernels. Fields with the quants come first, so that their planes begin at whole vectors.
+inline constexpr std::array kTypeFields = {
+    TypeFields{DType::f32, {1, 4, {{{0, 1, 4}}}}},
+    TypeFields{DType::f16, {1, 2, {{{0, 1, 2}}}}},
+    TypeFields{DType::bf16, {2, 4, {{{0, 1, 4}}}}},
+    TypeFields{DType::q8_0, {32, 34, {{{2, 8, 4}, {0, 1, 2}}}}},
+    TypeFields{DType::q4_0, {32, 18, {{{2, 4, 4}, {0, 1, 2}}}}},
+    TypeFields{DType::q4_1, {32, 20, {{{4, 4, 4}, {0, 2, 2}}}}},
+    TypeFields{DType::q5_0, {32, 22, {{{6, 4, 4}, {2, 1, 4}, {0, 1, 2}}}}},
+    TypeFields{DType::q5_1, {32, 24, {{{8, 4, 4}, {4, 1, 4}, {0, 2, 2}}}}},
+    TypeFields{DType::q4_k, {256, 144, {{{16, 32, 4}, {4, 12, 1}, {0, 2, 2}}}}},
+    TypeFields{DType::q5_k, {256, 176, {{{48, 32, 4}, {16, 8, 4}, {4, 12, 1}, {0, 2, 2}}}}},
+    TypeFields{DType::q6_k, {256, 210, {{{0, 32, 4}, {128, 16, 4}, {192, 16, 1}, {208, 1, 2}}}}},
+};
+
+/// Null for a type without kernels.
+constexpr const BlockFields* find_fields(DType type) {
+  for (const TypeFields& each : kTypeFields) {
+    if (each.type == type) return &each.fields;
+  }
+  return nullptr;
+}
+
+constexpr bool has_kernels(DType type) {
+  return find_fields(type) != nullptr;
+}
+
 /// Throws Error(unsupported) for a type without kernels.
 const BlockFields& fields_of(DType type);
-bool has_kernels(DType type);
+/// For a type that is known beforehand.
+template <DType kType>
+inline constexpr BlockFields kFieldsOf = *find_fields(kType);
 
 /// Blocks of a row, the last one filled up with zeros.
-inline std::int64_t blocks_of(const BlockFields& fields, std::int64_t cols) {
+constexpr std::int64_t blocks_of(const BlockFields& fields, std::int64_t cols) {
   return (cols + fields.elements - 1) / fields.elements;
 }
 
-inline std::int64_t tile_bytes(const BlockFields& fields, std::int64_t cols) {
+constexpr std::int64_t tile_bytes(const BlockFields& fields, std::int64_t cols) {
   return kTileRows * blocks_of(fields, cols) * fields.bytes;
 }
 
-inline std::int64_t tiles_of(std::int64_t rows) {
+constexpr std::int64_t tiles_of(std::int64_t rows) {
   return (rows + kTileRows - 1) / kTileRows;
 }
 
 /// Where the planes of a tile begin, in bytes.
-inline std::array<std::int64_t, 4> planes_of(const BlockFields& fields, std::int64_t cols) {
+constexpr std::array<std::int64_t, 4> planes_of(const BlockFields& fields, std::int64_t cols) {
   std::array<std::int64_t, 4> at{};
   std::int64_t next = 0;
   for (std::size_t i = 0; i < at.size(); ++i) {

@@ -44,11 +44,10 @@ struct PackedMatrix {
   std::string_view name = {};  ///< of the parameter, for observers
 };
 
-/// One matrix of several that have the same input. y [rows, W.rows], dense; `add`: y += x W^T.
+/// One matrix of several that have the same input. y [rows, W.rows], dense.
 struct Product {
   const PackedMatrix* W = nullptr;
   float* y = nullptr;
-  bool add = false;
 };
 
 /// y[i, j] = sum_k x[i, k] W[j, k] in float32 for x [rows, W.cols], dense; of all `products`, which have the

@@ -56,21 +56,18 @@ void multiply(const PackedMatrix& W, const Activations& x, std::int64_t tile, st
   float_product(W, tile, tiles, x.floats + first * W.cols, rows, c, stride);
 }
 
-// One group of tiles. Results go to their place at once, but where they are added to what is there, or where
-// the last tile reaches beyond the matrix.
+// One group of tiles. Results go to their place at once, but where the last tile reaches beyond the matrix.
 void run_group(const Product& product, const Activations& x, std::int64_t group, std::int64_t first,
                std::int64_t rows) {
   const PackedMatrix& W = *product.W;
   const std::int64_t tile = group * kGroupTiles, tiles = std::min(kGroupTiles, tiles_of(W.rows) - tile);
   const std::int64_t column = tile * kTileRows, width = std::min(kGroupRows, W.rows - column);
   float* y = product.y + first * W.rows + column;
-  if (!product.add && width == tiles * kTileRows) return multiply(W, x, tile, tiles, first, rows, y, W.rows);
+  if (width == tiles * kTileRows) return multiply(W, x, tile, tiles, first, rows, y, W.rows);
   alignas(64) float c[kMostRows * kGroupRows];
   multiply(W, x, tile, tiles, first, rows, c, kGroupRows);
   for (std::int64_t row = 0; row < rows; ++row) {
-    float* out = y + row * W.rows;
-    const float* from = c + row * kGroupRows;
-    for (std::int64_t j = 0; j < width; ++j) out[j] = product.add ? out[j] + from[j] : from[j];
+    std::copy_n(c + row * kGroupRows, width, y + row * W.rows);
   }
 }
 

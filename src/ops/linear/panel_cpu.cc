@@ -19,7 +19,7 @@ void unpack_groups(const PackedMatrix& W, std::int64_t tile, std::int64_t first,
   using Type = Quants<kType>;
   const D d;
   const DU du;
-  const Planes planes(W, tile);
+  const auto planes = Planes::of<kType>(W, tile);
   const std::int64_t L = lanes();
   constexpr std::int64_t kGroups = 32 / Type::kGroup;  // in 32 inputs
   for (std::int64_t i = 0; i < count / 32; ++i) {

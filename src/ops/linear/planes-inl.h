@@ -24,17 +24,22 @@ namespace HWY_NAMESPACE {
 using DU = hn::RebindToUnsigned<D>;
 using VU = hn::Vec<DU>;
 
-/// Words ahead of those in use that the memory is asked for.
+/// Words ahead of those in use that the memory is asked for, 8 KB: the processor's own prefetch does not
+/// reach as far. Without it a step of one thread is 15 (Q8_0) to 35 percent (q4_k_m) slower.
 inline constexpr std::int64_t kAhead = 2048;
 
-/// A tile's planes, in the order of layout.cc.
+/// A tile's planes, in the order of layout.h.
 class Planes {
  public:
-  HWY_INLINE Planes(const PackedMatrix& W, std::int64_t tile) {
-    const cpu::BlockFields& f = cpu::fields_of(W.dtype);
+  /// kType is W's: made for every few inputs of a tile, so it costs no search and no division.
+  template <DType kType>
+  static HWY_INLINE Planes of(const PackedMatrix& W, std::int64_t tile) {
+    constexpr cpu::BlockFields f = cpu::kFieldsOf<kType>;
     const auto at = cpu::planes_of(f, W.cols);
     const std::byte* from = W.tiles + tile * cpu::tile_bytes(f, W.cols);
-    for (std::size_t i = 0; i < at.size(); ++i) plane_[i] = from + at[i];
+    Planes planes;
+    for (std::size_t i = 0; i < at.size(); ++i) planes.plane_[i] = from + at[i];
+    return planes;
   }
   HWY_INLINE VU words(int plane, std::int64_t index, std::int64_t lane) const {
     const auto* from = reinterpret_cast<const std::uint32_t*>(plane_[plane]) + index * cpu::kTileRows + lane;

@@ -79,10 +79,10 @@ class Weights {
   Mamba3Weights view_;
 };
 
-class CpuModel : public ModelUnderTest {
+class FastModel : public ModelUnderTest {
  public:
-  CpuModel(const Checkpoint& checkpoint, bool exact)
-      : network_(checkpoint, {.exact = exact}), state_(network_.zero_state()) {}
+  FastModel(const Checkpoint& checkpoint, Device device, bool exact)
+      : network_(checkpoint, {.device = device, .exact = exact}), state_(network_.zero_state()) {}
 
   Reading read(std::span<const TokenId> ids, const Calls& calls) override {
     const auto D = network_.config().d_model, tokens = static_cast<std::int64_t>(ids.size());
@@ -104,7 +104,7 @@ class CpuModel : public ModelUnderTest {
       if (by_steps) {
         for (const TokenId id : part) append(hidden, hidden_after(id));
       } else {
-        network_.prefill(arena_, part, state_, last_hidden_.data(), on_hidden, on_residual);
+        network_.prefill(arena_, part, state_, last_hidden_.data(), {on_hidden, on_residual});
       }
       first += count;
     }
@@ -148,16 +148,16 @@ class CpuModel : public ModelUnderTest {
   Arena arena_;
 };
 
-class Cpu : public Implementation {
+class Fast : public Implementation {
  public:
-  explicit Cpu(DType weights) : weights_(weights) {}
+  Fast(Device device, DType weights) : device_(device), weights_(weights) {}
 
   Values mixer(const Params& params, const Mamba3Config& config, const Values& u, const Calls& calls,
                State& state) const override {
     const Weights weights(params, config, weights_);
     LayerState layer = mamba3_import_state(config, cast<float>(state));
     Arena arena;
-    const Exec exec{Device::cpu, &arena};
+    const Exec exec{device_, &arena};
     const auto D = config.d_model;
     Floats out;
     for (std::int64_t first = 0; const auto& [tokens, by_steps] : calls) {
@@ -204,7 +204,7 @@ class Cpu : public Implementation {
       const auto trap = padded(window, part.trap), angle = padded(window, part.angle);
       auto out = unwritten(window.rows * config.d_inner());
       auto y = unwritten(window.rows * config.rank() * config.d_inner());
-      mamba3_scan({Device::cpu, &arena}, config, weights.view(), window,
+      mamba3_scan({device_, &arena}, config, weights.view(), window,
                   {z.data(), x.data(), B.data(), C.data(), adt.data(), dt.data(), trap.data(), angle.data(),
                    config.d_inner(), config.bc_width()},
                   out.data(), y.data(), layer);
@@ -228,7 +228,7 @@ class Cpu : public Implementation {
     auto out = unwritten(static_cast<std::int64_t>(u.size()));
     Arena arena;
     for (std::int64_t at = 0; at < static_cast<std::int64_t>(u.size()); at += row) {
-      mamba3_step({Device::cpu, &arena}, config, weights.view(), &input[at], &out[at], places);
+      mamba3_step({device_, &arena}, config, weights.view(), &input[at], &out[at], places);
       for (Mamba3Place& place : places) ++place.position;
       for (const LayerState& layer : layers)
         after.push_back(cast<double>(mamba3_export_state(config, weights.view(), layer)));
@@ -237,17 +237,18 @@ class Cpu : public Implementation {
   }
 
   std::unique_ptr<ModelUnderTest> open(const Checkpoint& checkpoint) const override {
-    return std::make_unique<CpuModel>(checkpoint, weights_ == DType::f32);
+    return std::make_unique<FastModel>(checkpoint, device_, weights_ == DType::f32);
   }
 
  private:
+  Device device_;
   DType weights_;
 };
 
 }  // namespace
 
-std::unique_ptr<Implementation> make_cpu(Precision precision) {
-  return std::make_unique<Cpu>(precision == Precision::bf16 ? DType::bf16 : DType::f32);
+std::unique_ptr<Implementation> make_fast(Device device, Precision precision) {
+  return std::make_unique<Fast>(device, precision == Precision::bf16 ? DType::bf16 : DType::f32);
 }
 
 }  // namespace mamba3::selftest
