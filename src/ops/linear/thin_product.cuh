@@ -147,6 +147,7 @@ __global__ void __launch_bounds__(kThreads, 2) product(const __grid_constant__ A
 /// What the device offers a block.
 struct Limits {
   int multiprocessors, shared, shared_of_two;  ///< shared_of_two: so much that two blocks fit
+  bool dependent_launch;                       ///< kernels may start before the one in front has ended
 
   static Limits of_device() {
     int device = 0;
@@ -158,7 +159,8 @@ struct Limits {
     };
     const int reserved = attribute(cudaDevAttrReservedSharedMemoryPerBlock);
     return {attribute(cudaDevAttrMultiProcessorCount), attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin),
-            attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor) / 2 - reserved};
+            attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor) / 2 - reserved,
+            attribute(cudaDevAttrComputeCapabilityMajor) >= 9};
   }
 };
 
@@ -178,7 +180,7 @@ void launch(Kernel kernel, const Arguments& a, int blocks, int shared, bool depe
   config.dynamicSmemBytes = static_cast<std::size_t>(shared);
   config.stream = stream;
   config.attrs = &attribute;
-  config.numAttrs = dependent ? 1 : 0;
+  config.numAttrs = dependent && Limits::of_device().dependent_launch ? 1 : 0;
   check(cudaLaunchKernelEx(&config, kernel, a), "thin product");
 }
 
