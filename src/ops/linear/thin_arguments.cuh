@@ -8,8 +8,8 @@
 
 namespace mamba3::cuda::thin {
 
-/// A block's threads. One block a multiprocessor is enough to keep the memory busy (kStages in
-/// thin_product.cuh), and leaves room for a block of the next kernel, which fetches its first weights early.
+/// A block's threads. One block's copies on the way keep a multiprocessor's share of the memory busy, and
+/// leave room for a block of the next kernel, which fetches its first weights early.
 inline constexpr int kWarps = 8;
 inline constexpr int kThreads = 32 * kWarps;
 

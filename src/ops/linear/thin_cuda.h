@@ -4,10 +4,10 @@
 // token reads every weight once and does little else, so that each launch does all that can be done to one
 // input: the norm before, several matrices, the residual sum or SwiGLU behind.
 //
-// Arithmetic. BF16 weights meet u rounded to bf16, quantized and F16 weights (their integers, exact in
-// float16) u in float16 times a power of two chosen for its row, F32 weights u in float32; sums are float32.
-// An output's bits depend on its row of x, on W, and on nothing else: not on the other rows, the number of
-// multiprocessors or the run.
+// Arithmetic. BF16 weights meet u rounded to bf16; quantized weights (their integers, exact in float16) and
+// F16 ones meet u in float16 times a power of two for each 256 inputs; F32 weights u in float32. Sums are
+// float32. RMSNorm's 1 / sqrt(...) multiplies the sums: what is rounded is x gain. An output's bits depend on
+// its row of x, on W, and on nothing else: not on the other rows, the number of multiprocessors or the run.
 #pragma once
 
 #include <cuda_bf16.h>

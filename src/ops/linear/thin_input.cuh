@@ -126,7 +126,11 @@ struct NormWeights {
   }
   __device__ void apply(const Arguments& a, const RowNorm& norm, Piece<kWidth>& x) const {
     if (!is_normed<T>(a)) return;
-    for (int i = 0; i < kWidth; ++i) x.v[i] = (x.v[i] - norm.mean) * norm.factor * gain.v[i] + bias.v[i];
+    if (is_layer_norm<T>(a)) {
+      for (int i = 0; i < kWidth; ++i) x.v[i] = (x.v[i] - norm.mean) * norm.factor * gain.v[i] + bias.v[i];
+    } else {
+      for (int i = 0; i < kWidth; ++i) x.v[i] *= gain.v[i];
+    }
   }
 };
 

@@ -147,6 +147,7 @@ __global__ void __launch_bounds__(kThreads, 2) product(const __grid_constant__ A
 /// What the device offers a block.
 struct Limits {
   int multiprocessors, shared, shared_of_two;  ///< shared_of_two: so much that two blocks fit
+  bool dependent_launch;                       ///< kernels may start before the one in front has ended
 
   static Limits of_device() {
     int device = 0;
@@ -158,7 +159,8 @@ struct Limits {
     };
     const int reserved = attribute(cudaDevAttrReservedSharedMemoryPerBlock);
     return {attribute(cudaDevAttrMultiProcessorCount), attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin),
-            attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor) / 2 - reserved};
+            attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor) / 2 - reserved,
+            attribute(cudaDevAttrComputeCapabilityMajor) >= 9};
   }
 };
 
@@ -178,7 +180,7 @@ void launch(Kernel kernel, const Arguments& a, int blocks, int shared, bool depe
   config.dynamicSmemBytes = static_cast<std::size_t>(shared);
   config.stream = stream;
   config.attrs = &attribute;
-  config.numAttrs = dependent ? 1 : 0;
+  config.numAttrs = dependent && Limits::of_device().dependent_launch ? 1 : 0;
   check(cudaLaunchKernelEx(&config, kernel, a), "thin product");
 }
 
@@ -203,7 +205,6 @@ template <DType kType, typename T>
 void launch_product(const Arguments& a, bool dependent, cudaStream_t stream) {
   const Limits limits = Limits::of_device();
   int rows = a.rows;
-  const int blocks = std::min(limits.multiprocessors, std::max(a.tiles, a.pairs));
   const auto need = [&](int part, int stages) {
     return SharedLayout::of<Decoder<kType>>(kType, a.cols, part, stages).end;
   };
@@ -211,6 +212,12 @@ void launch_product(const Arguments& a, bool dependent, cudaStream_t stream) {
   const int room = need(rows, 2) <= limits.shared_of_two ? limits.shared_of_two : limits.shared;
   int stages = 2;
   while (stages < kMostStages && need(rows, stages + 1) <= std::min(room, limits.shared)) ++stages;
+  // Twice as many warps where even two blocks' rings hold less than a multiprocessor's share of the weights,
+  // and the activations, which each block stages, are little beside it.
+  const std::int64_t steps = (a.cols + inputs_of(kType) - 1) / inputs_of(kType);
+  const std::int64_t in_rings = std::int64_t{2} * kWarps * stages * limits.multiprocessors;
+  const bool twice = room == limits.shared_of_two && a.tiles * steps >= in_rings * a.rows;
+  const int blocks = std::min((twice ? 2 : 1) * limits.multiprocessors, std::max(a.tiles, a.pairs));
   for (int first = 0; first < a.rows; first += rows) {
     Arguments part = rows_of(a, first, std::min(rows, a.rows - first));
     part.stages = stages;
