@@ -98,17 +98,18 @@ __device__ inline void gate(const Place& p, char* shared, Rows<S>& rows) {
 /// A warp's tokens of the chunk that begins at token `begin` of the segment, from shared memory to `out`.
 template <typename S>
 __device__ inline void store_tokens(const Arguments& a, const Place& p, int begin, char* shared) {
-  constexpr int kPieces = S::kSlice / 8, kCount = S::kTokens / 4;
+  const TokenPieces<S> mine(p);
+  if (!mine.any) return;
   const int width = a.heads * a.headdim;
-  __nv_bfloat16* out = a.out + p.first * width + p.head * a.headdim + p.slice + p.lane % kPieces * 8;
+  __nv_bfloat16* out = a.out + p.first * width + p.head * a.headdim + p.slice + p.lane % mine.kPieces * 8;
+  uint4 piece[mine.kEach];
 #pragma unroll
-  for (int i = 0; i < kCount; i += 32 / kPieces) {
-    const int mine = i + p.lane / kPieces, token = p.warp * kCount + mine;
-    if (kCount % (32 / kPieces) != 0 && mine >= kCount) break;
-    const uint4 piece = at<uint4>(shared, Memory<S>::z + piece_offset(token, p.lane % kPieces));
-    if (begin + token < p.tokens) {
-      *reinterpret_cast<uint4*>(out + static_cast<std::int64_t>(begin + token) * width) = piece;
-    }
+  for (int i = 0; i < mine.kEach; ++i) piece[i] = at<uint4>(shared, Memory<S>::z + mine.offset(i));
+#pragma unroll
+  for (int i = 0; i < mine.kEach; ++i) {
+    const int token = begin + mine.token + i * mine.kStep;
+    if (token < p.tokens)
+      *reinterpret_cast<uint4*>(out + static_cast<std::int64_t>(token) * width) = piece[i];
   }
 }
 

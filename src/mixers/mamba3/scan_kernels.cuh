@@ -33,10 +33,10 @@ struct Chunk {
   /// Starts the copies of what comes before the products of a half; one group.
   template <bool kQueries>
   __device__ void fetch(int begin, int half) const {
+    fetch_rates<S>(a, p, sources, begin, half, base);
     if (kQueries) fetch_rows<S>(a, p, begin, half, sources.B + sources.to_C, base + M::q);
     fetch_rows<S>(a, p, begin, half, sources.B, base + M::k);
     if (half == 0) fetch_tokens<S>(a, p, begin, sources.x, base + M::x);
-    fetch_rates<S>(a, p, sources, begin, half, base);
     commit_copies();
   }
   /// The same of a warp's z.
