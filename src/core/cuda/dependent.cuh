@@ -22,15 +22,20 @@ __device__ inline void wait_for_previous_kernel() {
 #endif
 }
 
+/// Whether the current device can begin a kernel before the one in front of it has ended.
+inline bool launches_dependents() {
+  int device = 0, major = 0;
+  check(cudaGetDevice(&device), "asking for the current device");
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
+        "asking for a device's properties");
+  return major >= 9;
+}
+
 /// Launches a kernel that calls wait_for_previous_kernel() before it touches what others write: dependent
 /// where the device can.
 template <typename... Params, typename... Args>
 void launch_dependent(const char* name, void (*kernel)(Params...), dim3 grid, unsigned threads,
                       cudaStream_t stream, const Args&... args) {
-  int device = 0, major = 0;
-  check(cudaGetDevice(&device), "asking for the current device");
-  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
-        "asking for a device's properties");
   cudaLaunchAttribute attribute{};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
@@ -39,7 +44,7 @@ void launch_dependent(const char* name, void (*kernel)(Params...), dim3 grid, un
   config.blockDim = dim3(threads);
   config.stream = stream;
   config.attrs = &attribute;
-  config.numAttrs = major >= 9 ? 1 : 0;
+  config.numAttrs = launches_dependents() ? 1 : 0;
   check(cudaLaunchKernelEx(&config, kernel, Params(args)...), name);
 }
 

@@ -6,6 +6,7 @@
 // first use, and every phase is spread over all warps.
 #include <cstddef>
 
+#include "core/cuda/dependent.cuh"
 #include "core/cuda/runtime.h"
 #include "mixers/mamba3/step_cuda.h"
 #include "mixers/mamba3/step_head.cuh"
@@ -81,7 +82,7 @@ void launch(StepArgs<T> args, bool overlap, cudaStream_t stream) {
   config.dynamicSmemBytes = static_cast<std::size_t>(bytes);
   config.stream = stream;
   config.attrs = &attribute;
-  config.numAttrs = overlap ? 1 : 0;
+  config.numAttrs = overlap && launches_dependents() ? 1 : 0;
   check(cudaLaunchKernelEx(&config, kernel, args), "step_heads");
 }
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "core/cuda/dependent.cuh"
 #include "core/cuda/runtime.h"
 #include "ops/linear/thin_decode.cuh"
 #include "ops/linear/thin_pairs.cuh"
@@ -147,7 +148,6 @@ __global__ void __launch_bounds__(kThreads, 2) product(const __grid_constant__ A
 /// What the device offers a block.
 struct Limits {
   int multiprocessors, shared, shared_of_two;  ///< shared_of_two: so much that two blocks fit
-  bool dependent_launch;                       ///< kernels may start before the one in front has ended
 
   static Limits of_device() {
     int device = 0;
@@ -159,8 +159,7 @@ struct Limits {
     };
     const int reserved = attribute(cudaDevAttrReservedSharedMemoryPerBlock);
     return {attribute(cudaDevAttrMultiProcessorCount), attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin),
-            attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor) / 2 - reserved,
-            attribute(cudaDevAttrComputeCapabilityMajor) >= 9};
+            attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor) / 2 - reserved};
   }
 };
 
@@ -180,7 +179,7 @@ void launch(Kernel kernel, const Arguments& a, int blocks, int shared, bool depe
   config.dynamicSmemBytes = static_cast<std::size_t>(shared);
   config.stream = stream;
   config.attrs = &attribute;
-  config.numAttrs = dependent && Limits::of_device().dependent_launch ? 1 : 0;
+  config.numAttrs = dependent && launches_dependents() ? 1 : 0;
   check(cudaLaunchKernelEx(&config, kernel, a), "thin product");
 }
 
