@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/cuda/runtime.h"
-#include "model/decode_cuda.h"
+#include "model/cuda/decode_cuda.h"
 
 namespace mamba3::bench {
 

@@ -2,7 +2,7 @@
 #include "on_cuda.h"
 #include "operations/table.h"
 #include "ops/embedding/embedding_cuda.h"
-#include "ops/linear/planes_cuda.h"
+#include "ops/linear/cuda/planes_cuda.h"
 
 namespace mamba3::test {
 namespace {

@@ -1,5 +1,5 @@
 // The scan token by token over packed sequences, and over rows in bf16.
-#include "mixers/mamba3/recurrent_cuda.h"
+#include "mixers/mamba3/cuda/recurrent_cuda.h"
 
 #include "mixers/mamba3/mamba3.h"
 #include "on_cuda.h"

@@ -1,6 +1,6 @@
 // Products of many rows by cuBLASLt against float64.
 #include "gpu/matrix.h"
-#include "ops/linear/gemm_cuda.h"
+#include "ops/linear/cuda/gemm_cuda.h"
 
 namespace mamba3::test {
 namespace {

@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "gpu/device_memory.h"
+#include "mixers/mamba3/cuda/scan_cuda.h"
+#include "mixers/mamba3/cuda/step_cuda.h"
 #include "mixers/mamba3/mamba3.h"
-#include "mixers/mamba3/scan_cuda.h"
-#include "mixers/mamba3/step_cuda.h"
 
 namespace mamba3::test {
 

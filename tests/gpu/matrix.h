@@ -2,8 +2,8 @@
 #pragma once
 
 #include "gpu/gpu.h"
-#include "ops/linear/matrix_cuda.h"
-#include "ops/linear/planes_cuda.h"
+#include "ops/linear/cuda/matrix_cuda.h"
+#include "ops/linear/cuda/planes_cuda.h"
 
 namespace mamba3::test {
 

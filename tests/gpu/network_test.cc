@@ -1,7 +1,7 @@
 // Prompts, steps and batches of whole networks on the GPU against the CPU's in float32.
 #include "gpu/network_case.h"
 #include "mamba3/sampler.h"
-#include "model/chain_cuda.h"
+#include "model/cuda/chain_cuda.h"
 
 namespace mamba3::test {
 namespace {

@@ -8,9 +8,9 @@
 #include <span>
 #include <vector>
 
+#include "mixers/mamba3/cuda/scan_cuda.h"
+#include "mixers/mamba3/cuda/step_cuda.h"
 #include "mixers/mamba3/reference.h"
-#include "mixers/mamba3/scan_cuda.h"
-#include "mixers/mamba3/step_cuda.h"
 
 namespace mamba3::test {
 

@@ -2,7 +2,7 @@
 #include "gpu/matrix.h"
 #include "ops/cross_entropy/cross_entropy_cuda.h"
 #include "ops/cross_entropy/cross_entropy_ref.h"
-#include "ops/linear/split_cuda.h"
+#include "ops/linear/cuda/split_cuda.h"
 #include "ops/norm/norm_bf16_cuda.h"
 #include "ops/norm/norm_ref.h"
 #include "ops/swiglu/gated_cuda.h"

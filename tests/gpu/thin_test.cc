@@ -1,6 +1,6 @@
 // Products of a few rows, with what stands before and behind them, against float64.
 #include "gpu/matrix.h"
-#include "ops/linear/thin_cuda.h"
+#include "ops/linear/cuda/thin_cuda.h"
 #include "ops/norm/norm_ref.h"
 
 namespace mamba3::test {

@@ -9,12 +9,12 @@
 #include <cstddef>
 
 #include "core/cuda/runtime.h"
-#include "mixers/mamba3/inputs_cuda.h"
+#include "mixers/mamba3/cuda/inputs_cuda.h"
+#include "mixers/mamba3/cuda/recurrent_cuda.h"
+#include "mixers/mamba3/cuda/scan_cuda.h"
+#include "mixers/mamba3/cuda/step_cuda.h"
 #include "mixers/mamba3/mamba3.h"
-#include "mixers/mamba3/recurrent_cuda.h"
-#include "mixers/mamba3/scan_cuda.h"
-#include "mixers/mamba3/step_cuda.h"
-#include "ops/linear/thin_cuda.h"
+#include "ops/linear/cuda/thin_cuda.h"
 
 namespace {
 

@@ -5,7 +5,7 @@
 
 #include "core/cuda/runtime.h"
 #include "ops/ceiling/probes_cuda.h"
-#include "ops/linear/gemm_cuda.h"
+#include "ops/linear/cuda/gemm_cuda.h"
 
 namespace mamba3::cuda {
 namespace {

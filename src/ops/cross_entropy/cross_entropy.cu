@@ -3,8 +3,8 @@
 #include "core/cuda/reduce_cuda.cuh"
 #include "core/cuda/runtime.h"
 #include "ops/cross_entropy/cross_entropy_cuda.h"
-#include "ops/linear/exact_cuda.h"
-#include "ops/linear/planes_cuda.h"
+#include "ops/linear/cuda/exact_cuda.h"
+#include "ops/linear/cuda/planes_cuda.h"
 
 namespace mamba3::cuda {
 namespace {

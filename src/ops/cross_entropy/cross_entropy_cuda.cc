@@ -3,7 +3,7 @@
 #include "core/cuda/staging.h"
 #include "ops/cross_entropy/cross_entropy.h"
 #include "ops/cross_entropy/cross_entropy_cuda.h"
-#include "ops/linear/upload_cuda.h"
+#include "ops/linear/cuda/upload_cuda.h"
 
 namespace mamba3::cuda {
 

@@ -1,6 +1,6 @@
 #include "core/cuda/runtime.h"
 #include "ops/embedding/embedding_cuda.h"
-#include "ops/linear/decode_cuda.cuh"
+#include "ops/linear/cuda/decode_cuda.cuh"
 
 namespace mamba3::cuda {
 namespace {

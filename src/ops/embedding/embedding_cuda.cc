@@ -1,7 +1,7 @@
 #include "ops/embedding/embedding_cuda.h"
 #include "core/cuda/staging.h"
 #include "ops/embedding/embedding.h"
-#include "ops/linear/upload_cuda.h"
+#include "ops/linear/cuda/upload_cuda.h"
 
 namespace mamba3::cuda {
 

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "ops/linear/matrix_cuda.h"
+#include "ops/linear/cuda/matrix_cuda.h"
 
 namespace mamba3::cuda {
 

@@ -13,7 +13,7 @@ namespace mamba3::cuda {
 /// How normed rows v are written.
 enum class NormedRows {
   bf16,  ///< [rows, D], rounded
-  split  ///< [rows, 3 D], the parts low, high, high of a float32 product (ops/linear/split_cuda.h)
+  split  ///< [rows, 3 D], the parts low, high, high of a float32 product (ops/linear/cuda/split_cuda.h)
 };
 
 /// The norms of ops/norm/norm.h, one pass over memory: residual [rows, D] float32, D a multiple of 8 and at

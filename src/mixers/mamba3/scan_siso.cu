@@ -1,5 +1,0 @@
-#include "mixers/mamba3/scan_launch_inl.cuh"
-
-namespace mamba3::cuda::scan {
-template void launch<1>(const Arguments&, const Launch&, cudaStream_t);
-}  // namespace mamba3::cuda::scan
