@@ -15,9 +15,11 @@
 // after foreach_target
 #include "ops/linear/planes-inl.h"
 
-HWY_BEFORE_NAMESPACE();
+// One attribute for all: of several, clang takes the first alone.
 #if HWY_TARGET == HWY_AVX3
-HWY_PUSH_ATTRIBUTES("avx512bf16,avx512vnni")
+HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR ",avx512bf16,avx512vnni")
+#else
+HWY_BEFORE_NAMESPACE();
 #endif
 namespace mamba3 {
 namespace HWY_NAMESPACE {
@@ -301,9 +303,6 @@ bool is_here() {
 
 }  // namespace HWY_NAMESPACE
 }  // namespace mamba3
-#if HWY_TARGET == HWY_AVX3
-HWY_POP_ATTRIBUTES
-#endif
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
