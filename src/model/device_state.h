@@ -9,11 +9,11 @@ class DeviceState {
  public:
   virtual ~DeviceState() = default;
   virtual std::unique_ptr<DeviceState> clone() const = 0;
+  DeviceState& operator=(const DeviceState&) = delete;
 
  protected:
   DeviceState() = default;
   DeviceState(const DeviceState&) = default;
-  DeviceState& operator=(const DeviceState&) = delete;
 };
 
 /// Empty for a session in host memory.
