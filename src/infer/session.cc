@@ -22,6 +22,12 @@ Arena& scratch() {
   return arena;
 }
 
+void require_as_many(std::span<Session* const> sessions, std::span<const TokenId> ids) {
+  if (sessions.size() == ids.size()) return;
+  fail(ErrorCode::invalid_argument, "a batch has {} sessions and {} tokens, expected as many of both",
+       sessions.size(), ids.size());
+}
+
 }  // namespace
 
 struct Session::Impl {
@@ -77,10 +83,7 @@ void Session::step(TokenId id) {
 }
 
 void Session::step(std::span<Session* const> sessions, std::span<const TokenId> ids) {
-  if (sessions.size() != ids.size()) {
-    fail(ErrorCode::invalid_argument, "a batch has {} sessions and {} tokens, expected as many of both",
-         sessions.size(), ids.size());
-  }
+  require_as_many(sessions, ids);
   const Network& network = batch_network(sessions);
   const auto count = std::ssize(sessions);
   const Arena::Scope scope(scratch());
@@ -101,6 +104,7 @@ TokenId Session::step(TokenId id, Sampler& sampler, std::int64_t words) {
 
 void Session::step(std::span<Session* const> sessions, std::span<const TokenId> ids,
                    std::span<Sampler* const> samplers, std::int64_t words, std::span<TokenId> drawn) {
+  require_as_many(sessions, ids);
   const Network& network = batch_network(sessions);
   const auto count = std::ssize(sessions);
   if (std::ssize(samplers) != count || std::ssize(drawn) != count) {
@@ -116,10 +120,6 @@ void Session::step(std::span<Session* const> sessions, std::span<const TokenId> 
     for (std::size_t i = 0; i < sessions.size(); ++i)
       drawn[i] = samplers[i]->sample(sessions[i]->logits(), words);
     return;
-  }
-  if (ids.size() != sessions.size()) {
-    fail(ErrorCode::invalid_argument, "a batch has {} sessions and {} tokens, expected as many of both",
-         count, ids.size());
   }
   const Arena::Scope scope(scratch());
   auto* states = scratch().take<NetworkState*>(count);

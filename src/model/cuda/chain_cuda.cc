@@ -5,7 +5,6 @@
 #include "ops/linear/cuda/exact_cuda.h"
 #include "ops/linear/cuda/planes_cuda.h"
 #include "ops/linear/cuda/split_cuda.h"
-#include "ops/linear/cuda/thin_cuda.h"
 #include "ops/norm/norm_bf16_cuda.h"
 #include "ops/norm/norm_cuda.h"
 #include "ops/swiglu/gated_cuda.h"
@@ -16,7 +15,7 @@ namespace {
 
 using bf16 = __nv_bfloat16;
 
-// The largest quantized matrix of a layer, or a slice of the head.
+// The largest quantized matrix of the model, the head among them.
 std::int64_t unpacked_values(const NetworkLayers& network) {
   std::int64_t values = 0;
   const auto see = [&](const DeviceMatrix& W) {

@@ -29,14 +29,13 @@ struct Products {
   SideStream side;
 };
 
-/// Rows up to which the products of thin_cuda.h are quicker than cuBLASLt's: those of a layer take 49 us
-/// against 52 at 8 rows, 61 against 53 at 16 (docs/performance_gpu.md).
+/// Rows up to which the products of thin_cuda.h are quicker than cuBLASLt's: those of a layer take 42 us
+/// against 52 at 8 rows, 54 against 53 at 16 (docs/performance_gpu.md).
 inline constexpr std::int64_t kThinRows = 8;
 
 /// Products and elementwise work over rows of T: float is the exact path (every output one chain of fused
 /// multiply-adds, no plan, no split), bfloat16 the fast one (few rows in fused products of our own, many by
-/// cuBLASLt). The residual
-/// stream is float32 in both. Not for several threads at once.
+/// cuBLASLt). The residual stream is float32 in both. Not for several threads at once.
 template <typename T>
 class LayerChain {
  public:
